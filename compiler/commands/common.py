@@ -1,0 +1,62 @@
+"""Compile a recipe for a command: findings to people, a plan or an exit code to the command."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Literal
+
+from compiler.console import Format, color_of, emit_json, warn, width_of
+from compiler.pipeline import Compiled, compile_recipe
+from compiler.preflight import preflight
+from compiler.render_diagnostics import render
+from compiler.spans import SpanIndex
+from schemas.diagnostics import Diagnostic, DiagnosticsError, Severity
+from schemas.plan import RunPlan
+
+__all__ = ["compiled", "findings_as_json", "plan_or_error", "report", "roots_of", "show"]
+
+
+def roots_of(recipe: Path) -> tuple[Path, ...]:
+    """Where relative paths of a recipe are looked up: beside it, then in the current folder."""
+    return tuple(dict.fromkeys((recipe.parent, Path())))
+
+
+def compiled(recipe: Path, overrides: tuple[str, ...]) -> Compiled:
+    """Compile and look for local data; the plan is None if anything is wrong."""
+    result = compile_recipe(recipe, overrides)
+    if result.recipe is None:
+        return result
+    seen = tuple(preflight(result.recipe.data.sources, result.spans, roots_of(recipe)))
+    findings = tuple(sorted({*result.findings, *seen}, key=Diagnostic.sort_key))
+    wrong = any(finding.severity is Severity.ERROR for finding in seen)
+    return result._replace(plan=None if wrong else result.plan, findings=findings)
+
+
+def show(findings: tuple[Diagnostic, ...], spans: SpanIndex) -> None:
+    """Findings as text on stderr; nothing if there are none."""
+    if findings:
+        warn(render(findings, spans, "text", color=color_of(sys.stderr), width=width_of(sys.stderr)).rstrip())
+
+
+def plan_or_error(recipe: Path, overrides: tuple[str, ...], output: Format) -> tuple[RunPlan | None, SpanIndex]:
+    """The plan, with findings shown; None after errors were shown in the command's format."""
+    result = compiled(recipe, overrides)
+    if result.plan is None and output is Format.JSON:
+        emit_json({"diagnostics": findings_as_json(result.findings)})
+    else:
+        show(result.findings, result.spans)
+    return result.plan, result.spans
+
+
+def findings_as_json(findings: tuple[Diagnostic, ...]) -> list[dict[str, object]]:
+    """Findings in JSON types."""
+    return [finding.model_dump(mode="json") for finding in findings]
+
+
+def report(error: DiagnosticsError, output: Format) -> None:
+    """Show an error that stopped a command."""
+    kind: Literal["text", "json"] = "json" if output is Format.JSON else "text"
+    spans = getattr(error, "spans", None)
+    text = render(error.diagnostics, spans, kind, color=color_of(sys.stderr), width=width_of(sys.stderr)).rstrip()
+    (sys.stdout if kind == "json" else sys.stderr).write(text + "\n")

@@ -1,0 +1,132 @@
+"""Commands that only look: check, plan, explain, diff."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from compiler.commands.common import compiled, findings_as_json, plan_or_error, report, show
+from compiler.console import Exit, Format, color_of, emit_json, say, width_of
+from schemas.codes import CATALOGUE
+from schemas.diagnostics import DiagnosticsError, Severity
+from schemas.plan import RunPlan
+
+__all__ = ["check", "diff_plans", "explain", "plan"]
+
+
+def check(recipes: list[Path], overrides: tuple[str, ...], output: Format) -> int:
+    """Diagnostics of recipes, and nothing else."""
+    from compiler.render_diagnostics import render
+
+    worst, documents = Exit.FINE, []
+    for recipe in recipes:
+        result = compiled(recipe, overrides)
+        if any(finding.severity is Severity.ERROR for finding in result.findings):
+            worst = Exit.RECIPE
+        if output is Format.JSON:
+            documents.append({"recipe": str(recipe), "diagnostics": findings_as_json(result.findings)})
+        elif output is Format.GITHUB:
+            if result.findings:
+                say(render(result.findings, result.spans, "github", color=False, width=80).rstrip())
+        else:
+            show(result.findings, result.spans)
+            if result.plan is not None:
+                say(f"{recipe}: ok, plan {result.plan.short_fingerprint}")
+    if output is Format.JSON:
+        emit_json({"recipes": documents})
+    return worst
+
+
+def plan(recipe: Path, overrides: tuple[str, ...], against: Path | None, output: Format) -> int:
+    """One screen: what it will do and cost, or how it differs from an older plan."""
+    made, _ = plan_or_error(recipe, overrides, output)
+    if made is None:
+        return Exit.RECIPE
+    if against is not None:
+        return _compare(against, made, output)
+    if output is Format.JSON:
+        say(made.model_dump_json(by_alias=True, indent=2))
+    else:
+        from compiler.render_plan import render_plan
+
+        say(render_plan(made, width_of(sys.stdout)))
+    return Exit.FINE
+
+
+def _compare(old: Path, new: RunPlan, output: Format) -> int:
+    from compiler.diff import diff
+    from compiler.render_diff import render_diff
+
+    try:
+        before = _load(old)
+    except DiagnosticsError as error:
+        report(error, output)
+        return Exit.RECIPE
+    if before is None:
+        return Exit.RECIPE
+    kind = "json" if output is Format.JSON else "text"
+    say(render_diff(diff(before, new), kind, color=color_of(sys.stdout), width=width_of(sys.stdout)).rstrip())
+    return Exit.FINE
+
+
+def _load(path: Path) -> RunPlan | None:
+    """A plan from a recipe, a plan file or a job folder; None after errors of a recipe were shown."""
+    from compiler.load_plan import load_plan
+
+    if path.is_dir() or path.name == "plan.yaml":
+        return load_plan(path)
+    made, _ = plan_or_error(path, (), Format.TEXT)
+    return made
+
+
+def diff_plans(old: Path, new: Path, output: Format) -> int:
+    """Differences of two plans."""
+    try:
+        after = _load(new)
+    except DiagnosticsError as error:
+        report(error, output)
+        return Exit.RECIPE
+    return Exit.RECIPE if after is None else _compare(old, after, output)
+
+
+def explain(subject: str, path: str | None, overrides: tuple[str, ...], output: Format) -> int:
+    """Page of an error code, or the origin of a value."""
+    from compiler.render_diagnostics import explain as page
+
+    if path is None and not Path(subject).exists():
+        text = page(subject.upper())
+        if text is None:
+            from compiler.suggest import closest
+
+            guess = closest(subject, CATALOGUE)
+            hint = f"; did you mean {guess}?" if guess else f"; codes are {', '.join(CATALOGUE)}"
+            sys.stderr.write(f"error: no such code: {subject[:60]!r}{hint}\n")
+            return Exit.USAGE
+        if output is Format.JSON:
+            emit_json({"code": subject.upper(), **CATALOGUE[subject.upper()]._asdict()})
+        else:
+            say(text.rstrip())
+        return Exit.FINE
+    if path is None:
+        sys.stderr.write("error: which value? For example: recipec explain RECIPE training.optimizer.lr\n")
+        return Exit.USAGE
+    made, spans = plan_or_error(Path(subject), overrides, output)
+    if made is None:
+        return Exit.RECIPE
+    return _explain_value(made, spans, path, output)
+
+
+def _explain_value(made: RunPlan, spans: object, path: str, output: Format) -> int:
+    from compiler.explain import explain_value, origin_as_json
+    from compiler.spans import SpanIndex
+
+    assert isinstance(spans, SpanIndex)
+    try:
+        if output is Format.JSON:
+            emit_json(origin_as_json(made, path))
+        else:
+            say(explain_value(made, spans, path))
+    except DiagnosticsError as error:
+        report(error, output)
+        return Exit.USAGE
+    return Exit.FINE

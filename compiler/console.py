@@ -1,0 +1,61 @@
+"""How the commands speak: text to people, JSON to programs, one place for colour, width and exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from enum import IntEnum, StrEnum
+from typing import Any, TextIO
+
+__all__ = ["FORMAT_VERSION", "Exit", "Format", "emit_json", "color_of", "say", "warn", "width_of"]
+
+FORMAT_VERSION = "1.0"
+"""Of all JSON output: a minor version adds keys, a major one may change them."""
+
+
+class Exit(IntEnum):
+    """Exit codes of all commands."""
+
+    FINE = 0
+    RECIPE = 1
+    USAGE = 2
+    FAILED = 3
+    REFUSED = 4
+
+
+class Format(StrEnum):
+    """Formats of output; github is for `check` alone."""
+
+    TEXT = "text"
+    JSON = "json"
+    GITHUB = "github"
+
+
+def color_of(stream: TextIO) -> bool:
+    """Colour only on a terminal, and never under NO_COLOR (no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def width_of(stream: TextIO) -> int:
+    """Columns of the terminal; 100 where the output is a file."""
+    return shutil.get_terminal_size((100, 24)).columns if stream.isatty() else 100
+
+
+def say(text: str) -> None:
+    """Print a result."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def warn(text: str) -> None:
+    """Print what is not the result: findings, hints."""
+    if text:
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
+
+def emit_json(value: Any) -> None:
+    """Print a JSON document with a version, keys in a fixed order."""
+    say(json.dumps({"format_version": FORMAT_VERSION, **value}, indent=2, sort_keys=True, allow_nan=False))

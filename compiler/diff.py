@@ -1,0 +1,153 @@
+"""What differs between two plans, who set it, and whether a checkpoint of the old one may be continued."""
+
+from __future__ import annotations
+
+import enum
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from compiler.provenance import lookup
+from compiler.spans import PathKey, format_path, parse_path
+from schemas.fingerprint import resume_conflicts
+from schemas.plan import Provenance, RunPlan
+
+__all__ = ["ABSENT", "Change", "Kind", "PlanDiff", "diff"]
+
+Kind = Literal["+", "~", "-", "-/+"]
+"""Added, changed, removed; `-/+` is any of them that forbids to resume."""
+
+
+class Absent(enum.Enum):
+    """The value of what one of the plans doesn't have; None is a value."""
+
+    ABSENT = "absent"
+
+
+ABSENT: Final = Absent.ABSENT
+
+# Not compared: they sum up the other values, or tell where those came from.
+_SUMS: Final = frozenset({"fingerprint", "resume_key", "provenance"})
+
+
+@dataclass(frozen=True)
+class Change:
+    """One difference.
+
+    Args:
+        kind: what happens to the value.
+        path: place in the plan; entries of lists by their id or kind: `data.phases.phase0.end_token`.
+        old: plain value, or ABSENT.
+        new: plain value, or ABSENT.
+        place: line of the recipe, default or pass that set the new value (the old one, where it is removed).
+        reason: why a checkpoint can't be continued across this change; empty if it can.
+        is_derived: the value follows from others and decides nothing (estimates).
+    """
+
+    kind: Kind
+    path: str
+    old: object
+    new: object
+    place: str
+    reason: str
+    is_derived: bool
+
+
+@dataclass(frozen=True)
+class PlanDiff:
+    """All differences, those that decide something first."""
+
+    old: RunPlan
+    new: RunPlan
+    changes: tuple[Change, ...]
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why a checkpoint of the old plan can't be continued under the new one; empty if it can."""
+        return tuple(f"{path}: {reason}" for path, reason in resume_conflicts(self.old, self.new))
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Values added, changed and removed, without what is derived."""
+        decided = [change for change in self.changes if not change.is_derived]
+        added = sum(change.old is ABSENT for change in decided)
+        removed = sum(change.new is ABSENT for change in decided)
+        return added, len(decided) - added - removed, removed
+
+
+def diff(old: RunPlan, new: RunPlan) -> PlanDiff:
+    """Compare two plans, value by value, in the plan's order."""
+    conflicts = [(parse_path(path), reason) for path, reason in resume_conflicts(old, new)]
+    left, right = (plan.model_dump(mode="json", by_alias=True, exclude=set(_SUMS)) for plan in (old, new))
+    changes = []
+    for found in _compare((), left, (), right, ()):
+        removed = found.new is ABSENT
+        source = lookup((old if removed else new).provenance, found.old_path if removed else found.new_path)
+        reason = next((why for path, why in conflicts if found.new_path[: len(path)] == path), "")
+        kind: Kind = "-/+" if reason else "+" if found.old is ABSENT else "-" if removed else "~"
+        path = format_path(found.shown)
+        changes.append(Change(kind, path, found.old, found.new, _place(source), reason, _is_derived(found.new_path)))
+    return PlanDiff(old, new, tuple(sorted(changes, key=lambda change: change.is_derived)))
+
+
+@dataclass(frozen=True)
+class _Difference:
+    """A difference with its path in either plan (lists by index), and as it is shown (lists by id)."""
+
+    shown: PathKey
+    old_path: PathKey
+    old: object
+    new_path: PathKey
+    new: object
+
+
+def _compare(shown: PathKey, old: Any, old_path: PathKey, new: Any, new_path: PathKey) -> Iterator[_Difference]:
+    """Differences below one place of the two plans."""
+    if old == new and type(old) is type(new):
+        return
+    before, after = _entries(old), _entries(new)
+    if before is None or after is None or _is_replaced(shown, old, new):
+        yield _Difference(shown, old_path, old, new_path, new)
+        return
+    missing = (None, ABSENT)
+    for key in dict.fromkeys([*before, *after]):
+        old_key, old_item = before.get(key, missing)
+        new_key, new_item = after.get(key, missing)
+        paths = (
+            (*old_path, old_key if old_key is not None else key),
+            (*new_path, new_key if new_key is not None else key),
+        )
+        yield from _compare((*shown, key), old_item, paths[0], new_item, paths[1])
+
+
+def _entries(value: Any) -> dict[str, tuple[str | int, Any]] | None:
+    """Name -> (key or index, value) of a section, or of a list whose entries have ids or kinds; None of anything else."""
+    if isinstance(value, Mapping):
+        return {key: (key, item) for key, item in value.items()}
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        return None
+    named: dict[str, tuple[str | int, Any]] = {}
+    seen: Counter[str] = Counter()
+    for index, item in enumerate(value):
+        name = item.get("id", item.get("kind")) if isinstance(item, Mapping) else None
+        if name is None:
+            return None
+        seen[name] += 1  # a second entry of one kind is told apart by its number
+        named[name if seen[name] == 1 else f"{name}-{seen[name]}"] = (index, item)
+    return named
+
+
+def _is_replaced(shown: PathKey, old: Any, new: Any) -> bool:
+    """Whether a source is of another kind now, so that its keys have nothing to do with each other."""
+    return shown[:2] == ("data", "sources") and len(shown) == 3 and set(old) != set(new)
+
+
+def _place(source: Provenance | None) -> str:
+    if source is None:
+        return ""
+    return {"recipe": source.where, "default": "default", "pass": f"pass {source.where}"}[source.origin]
+
+
+def _is_derived(path: PathKey) -> bool:
+    return path[0] == "estimate" or (path[0] == "steps" and path[-1] == "seconds")

@@ -1,0 +1,220 @@
+"""The plan under construction: sections fill up one by one, and each value says who set it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from compiler.provenance import Because, Origins
+from compiler.spans import SpanIndex, format_path
+from schemas.base import Frozen
+from schemas.diagnostics import Diagnostic, DiagnosticsError, Severity
+from schemas.plan import (
+    BudgetPlan,
+    DataPlan,
+    HardwarePlan,
+    ModelPlan,
+    ParallelismPlan,
+    PrecisionPlan,
+    Provenance,
+    TokenizerPlan,
+    TrainingPlan,
+)
+from schemas.recipe import Recipe
+from schemas.units import Time
+
+__all__ = ["Batch", "Draft", "Targets"]
+
+Section = TypeVar("Section", bound=Frozen)
+
+
+class Targets(Frozen):
+    """What the budget asks for, before dimensions and batches make it whole. Not part of the plan."""
+
+    parameters: float
+    tokens: float | None
+    tokens_per_parameter: float | None
+    optimal_parameters: float
+    optimal_tokens: float
+
+
+class Batch(Frozen):
+    """One optimizer step, and how many of them. Not part of the plan."""
+
+    samples: int
+    tokens: int
+    steps: int
+    epoch_tokens: int | None
+
+    @property
+    def total_tokens(self) -> int:
+        """Tokens of the whole run."""
+        return self.steps * self.tokens
+
+    def steps_of(self, time: Time) -> int:
+        """A time of training in optimizer steps, rounded to the nearest.
+
+        Raises:
+            ValueError: the time is in epochs, and a source's number of tokens is not known.
+        """
+        match time.unit:
+            case "ba":
+                return round(time.value)
+            case "tok":
+                return round(time.value / self.tokens)
+            case "sp":
+                return round(time.value / self.samples)
+            case "dur":
+                return round(time.value * self.steps)
+            case "ep" if self.epoch_tokens is not None:
+                return round(time.value * self.epoch_tokens / self.tokens)
+        raise ValueError(str(time))
+
+
+@dataclass(frozen=True)
+class Draft:
+    """Recipe and the sections decided so far. Reading one that no pass has filled is a fault of the pass order."""
+
+    recipe: Recipe
+    spans: SpanIndex
+    roots: tuple[Path, ...] = ()
+    """Folders in which relative paths of the recipe are looked up, in turn."""
+    sections: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Provenance] = field(default_factory=dict)
+    findings: tuple[Diagnostic, ...] = ()
+
+    def fill(self, name: str, section: Any, because: Mapping[str, Because]) -> Draft:
+        """A copy with one more section.
+
+        Args:
+            name: section of the plan.
+            section: its frozen value.
+            because: path inside the section -> recipe path that it was taken from, or the reason it was decided for. What
+                is not named stands in the recipe (or its defaults) under the same path.
+        """
+        if name in self.sections:
+            raise RuntimeError(f"section {name} is written twice")
+        return replace(
+            self,
+            sections={**self.sections, name: section},
+            provenance={**self.provenance, **Origins(self.spans).of(name, section, because)},
+        )
+
+    def note(self, name: str, value: Frozen) -> Draft:
+        """A copy with an intermediate result that the plan itself doesn't hold."""
+        return replace(self, sections={**self.sections, name: value})
+
+    def find(self, *findings: Diagnostic) -> Draft:
+        """A copy that carries further findings."""
+        return replace(self, findings=(*self.findings, *findings))
+
+    def fail(self, *findings: Diagnostic) -> DiagnosticsError:
+        """The error that stops the compiler here, with all findings so far."""
+        return DiagnosticsError((*self.findings, *findings))
+
+    def diagnostic(
+        self,
+        code: str,
+        message: str,
+        *path: str | int,
+        help: str = "",
+        reason: str = "",
+        label: str = "",
+        severity: Severity = Severity.ERROR,
+    ) -> Diagnostic:
+        """A finding at the value of a recipe path, or at the closest line that the recipe does have."""
+        return Diagnostic(
+            code=code,
+            message=message,
+            span=self.spans.nearest(*path),
+            path=format_path(path),
+            help=help,
+            reason=reason,
+            label=label,
+            severity=severity,
+        )
+
+    def origin(self, path: str) -> Provenance:
+        """Provenance of a value that stands in the plan as in the recipe."""
+        return Origins(self.spans).of(path, getattr(self.recipe, path), {})[path]
+
+    @staticmethod
+    def path(*keys: str | int) -> str:
+        """Keys as one dotted path; names with dots are quoted."""
+        return format_path(keys)
+
+    def steps_of(self, time: Time, *path: str | int) -> tuple[Draft, int]:
+        """A time of the recipe in optimizer steps, with a finding if it can't be known."""
+        try:
+            return self, self.batch.steps_of(time)
+        except ValueError:
+            finding = self.diagnostic(
+                "RC410",
+                f"{time} needs the size of every source",
+                *path,
+                help="add `tokens:` to each of data.sources, or write the time in tok, ba or dur",
+            )
+            return self.find(finding), 0
+
+    def _get(self, name: str, kind: type[Section]) -> Section:
+        section = self.sections.get(name)
+        if not isinstance(section, kind):
+            raise RuntimeError(f"section {name} is read before a pass has filled it")
+        return section
+
+    @property
+    def hardware(self) -> HardwarePlan:
+        """Filled by passes/hardware.py."""
+        return self._get("hardware", HardwarePlan)
+
+    @property
+    def precision(self) -> PrecisionPlan:
+        """Filled by passes/precision.py."""
+        return self._get("precision", PrecisionPlan)
+
+    @property
+    def tokenizer(self) -> TokenizerPlan:
+        """Filled by passes/tokenizer.py."""
+        return self._get("tokenizer", TokenizerPlan)
+
+    @property
+    def targets(self) -> Targets:
+        """Filled by passes/targets.py."""
+        return self._get("targets", Targets)
+
+    @property
+    def model(self) -> ModelPlan:
+        """Filled by passes/model.py."""
+        return self._get("model", ModelPlan)
+
+    @property
+    def batch(self) -> Batch:
+        """Filled by passes/batch.py."""
+        return self._get("batch", Batch)
+
+    @property
+    def fragments(self) -> Any:
+        """Filled by passes/techniques.py, beside `algorithms`."""
+        return self.sections["fragments"]
+
+    @property
+    def parallelism(self) -> ParallelismPlan:
+        """Filled by passes/parallelism.py."""
+        return self._get("parallelism", ParallelismPlan)
+
+    @property
+    def training(self) -> TrainingPlan:
+        """Filled by passes/training.py."""
+        return self._get("training", TrainingPlan)
+
+    @property
+    def budget(self) -> BudgetPlan:
+        """Filled by passes/budget.py."""
+        return self._get("budget", BudgetPlan)
+
+    @property
+    def data(self) -> DataPlan:
+        """Filled by passes/data.py."""
+        return self._get("data", DataPlan)

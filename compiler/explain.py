@@ -1,0 +1,97 @@
+"""Answers "who set you?" for any value of a plan."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from compiler.provenance import leaves, lookup
+from compiler.spans import PathKey, SpanIndex, format_path, parse_path
+from compiler.suggest import closest
+from schemas.diagnostics import Diagnostic, DiagnosticsError
+from schemas.plan import Provenance, RunPlan
+
+__all__ = ["explain_value", "origin_as_json"]
+
+
+def _value(plan: RunPlan, path: PathKey) -> Any:
+    """The part of the plan at a path, in JSON types.
+
+    Raises:
+        KeyError: there is none.
+    """
+    value: Any = plan.model_dump(mode="json", by_alias=True, exclude={"provenance"})
+    for key in path:
+        if isinstance(value, dict) and key in value or isinstance(value, list) and isinstance(key, int) and key < len(value):
+            value = value[key]
+        else:
+            raise KeyError(format_path(path))
+    return value
+
+
+def _unknown(plan: RunPlan, text: str) -> DiagnosticsError:
+    known = [format_path(path) for path, _ in leaves(plan) if path[0] != "provenance"]
+    guess = closest(text, known) or next((k for k in known if k.endswith(text.rsplit(".", 1)[-1])), None)
+    return DiagnosticsError(
+        (
+            Diagnostic(
+                code="RC009",
+                message=f"the plan has no value `{text}`",
+                help=f"recipec explain RECIPE {guess}" if guess else "`recipec plan RECIPE --format json` lists all",
+            ),
+        )
+    )
+
+
+def _found(plan: RunPlan, text: str) -> tuple[PathKey, Any]:
+    try:
+        path = parse_path(text)
+        return path, _value(plan, path)
+    except (KeyError, ValueError):
+        raise _unknown(plan, text) from None
+
+
+def origin_as_json(plan: RunPlan, text: str) -> dict[str, Any]:
+    """Path, value and provenance in JSON types; `provenance` maps the paths that the value consists of.
+
+    Raises:
+        DiagnosticsError: the plan has no such value (RC009).
+    """
+    path, value = _found(plan, text)
+    own = lookup(plan.provenance, path)
+    inside = {text: own} if own else {k: p for k, p in plan.provenance.items() if k.startswith((f"{text}.", f"{text}["))}
+    return {"path": text, "value": value, "provenance": {k: p.model_dump(mode="json") for k, p in inside.items()}}
+
+
+def explain_value(plan: RunPlan, spans: SpanIndex, text: str) -> str:
+    """Value, origin and reason of a path of the plan (or of the recipe, where the plan has the value under another name).
+
+    Raises:
+        DiagnosticsError: the plan has no such value (RC009).
+    """
+    path, value = _found(plan, text)
+    lines = [f"{text} = {_short(value)}"]
+    if (own := lookup(plan.provenance, path)) is not None:
+        return "\n".join([*lines, *_origin(own, spans)])
+    inside = {k: p for k, p in plan.provenance.items() if k.startswith((f"{text}.", f"{text}["))}
+    for key, provenance in inside.items():
+        lines += [f"{key} = {_short(_value(plan, parse_path(key)))}", *_origin(provenance, spans)]
+    return "\n".join(lines)
+
+
+def _short(value: Any) -> str:
+    text = repr(value) if not isinstance(value, str) else value
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def _origin(provenance: Provenance, spans: SpanIndex) -> list[str]:
+    match provenance.origin:
+        case "recipe":
+            file, _, place = provenance.where.partition(":")
+            number = int(place.split(":")[0])
+            lines = spans.texts.get(file, ())
+            said = [f"    {lines[number - 1].strip()[:100]}"] if 0 < number <= len(lines) else []
+            note = [f"  {provenance.reason}"] if provenance.reason else []
+            return [f"  set by the recipe at {spans.display(file)}:{place}", *said, *note]
+        case "default":
+            return [f"  default of the language for `{provenance.where}`", f"  {provenance.reason}"]
+    return [f"  decided by the pass `{provenance.where}`", f"  {provenance.reason}"]

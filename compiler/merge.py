@@ -1,0 +1,81 @@
+"""Fragments to algorithms: all claims are compared over the untouched draft, then merged in a fixed order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from compiler.draft import Draft
+from compiler.lowering import lower
+from compiler.spans import PathKey, format_path, parse_path
+from schemas.diagnostics import Diagnostic, Related
+from schemas.fragment import Fragment
+from schemas.techniques import TECHNIQUES, Technique
+
+__all__ = ["Lowered", "conflicts", "lowered", "unmet"]
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A technique of the recipe with its place and what it contributes."""
+
+    kind: str
+    path: PathKey
+    fragment: Fragment
+
+
+def _said(draft: Draft) -> Iterator[tuple[str, PathKey, Technique]]:
+    """Techniques that the recipe lists, in the order of `TECHNIQUES`, so that the recipe's order never matters."""
+    for kind, (knobs, home) in TECHNIQUES.items():
+        value: object = draft.recipe
+        path = parse_path(home)
+        for key in path:
+            value = getattr(value, str(key))
+        if isinstance(value, tuple):
+            yield from ((kind, (*path, i), item) for i, item in enumerate(value) if isinstance(item, knobs))
+        elif isinstance(value, knobs):
+            yield kind, path, value
+
+
+def lowered(draft: Draft) -> tuple[Lowered, ...]:
+    """Every technique of the recipe, lowered."""
+    return tuple(Lowered(kind, path, lower(kind, technique, draft)) for kind, path, technique in _said(draft))
+
+
+def conflicts(draft: Draft, parts: tuple[Lowered, ...]) -> list[Diagnostic]:
+    """One finding for each slot that two techniques claim and do not share, with both lines of the recipe."""
+    found = []
+    for i, late in enumerate(parts):
+        for early in parts[:i]:
+            for slot in (c.slot for c in late.fragment.claims for d in early.fragment.claims if _clash(c.slot, d.slot, c.shared and d.shared)):
+                first = draft.spans.nearest(*early.path)
+                finding = draft.diagnostic(
+                    "RC202",
+                    f"`{early.kind}` and `{late.kind}` both claim {slot}",
+                    *late.path,
+                    help="remove one of the two",
+                    label="the second claim",
+                )
+                related = (Related(span=first, message="the first claim"),) if first else ()
+                found.append(finding.model_copy(update={"related": related}))
+    return found
+
+
+def _clash(one: str, other: str, shared: bool) -> bool:
+    """Slots clash when they are equal or one lies inside the other, unless both share."""
+    return not shared and (one == other or one.startswith(f"{other}.") or other.startswith(f"{one}."))
+
+
+def unmet(draft: Draft, parts: tuple[Lowered, ...]) -> list[Diagnostic]:
+    """Findings for requirements that don't hold."""
+    return [
+        draft.diagnostic("RC203", need.message, *parse_path(need.path), help=need.help)
+        for part in parts
+        for need in part.fragment.requires
+        if not need.holds
+    ]
+
+
+def place(part: Lowered) -> str:
+    """Recipe path of a technique as text."""
+    return format_path(part.path)

@@ -1,0 +1,140 @@
+"""Samples of one optimizer step and the number of steps: the currency of all later passes."""
+
+from __future__ import annotations
+
+from compiler.draft import Batch, Draft
+from compiler.estimate.scaling_law import LAWS
+from schemas.budget import TARGETS
+from schemas.units import format_count, format_tokens
+
+__all__ = ["batch"]
+
+
+def _usual_tokens(parameters: int) -> float:
+    """0.33M tokens at 108M parameters, growing with N^(2/3) (OLMo-core's ladder): 1.7M at 1.3B, 5M at 7B."""
+    return 160 * 2048 * (parameters / 108e6) ** (2 / 3)
+
+
+def _wanted_tokens(draft: Draft) -> tuple[Draft, float]:
+    """Tokens that the budget asks of the model that was chosen; 20 per parameter after an error, to go on with."""
+    budget, n = draft.recipe.budget, draft.model.num_parameters
+    law = LAWS[budget.scaling_law]
+    loss = budget.target_loss
+    if draft.targets.tokens is not None:
+        return draft, draft.targets.tokens
+    if budget.tokens_per_parameter is not None:
+        return draft, budget.tokens_per_parameter * n
+    if budget.flops is not None:
+        return draft, budget.flops / (6 * n)
+    if budget.match_chinchilla is not None:
+        loss = law.chinchilla_from_parameters(budget.match_chinchilla).loss
+    if loss is None:
+        return draft.find(
+            draft.diagnostic(
+                "RC304",
+                "nothing says how long to train",
+                "budget",
+                help=f"budget: {{tokens: {format_tokens(20 * n)}}}   # about 20 tokens per parameter",
+            )
+        ), 20.0 * n
+    if loss > law.e + law.a * n**-law.alpha:
+        return draft, law.tokens_for(loss, n)
+    if loss <= law.e:  # reported with the target itself
+        return draft, 20.0 * n
+    smallest = law.parameters_for(loss, 1e18)
+    return draft.find(
+        draft.diagnostic(
+            "RC301",
+            f"{format_count(n)} parameters don't reach a loss of {loss:.4g} with any data",
+            "model",
+            "size",
+            help=f"size: {format_count(smallest * 1.5)}",
+            reason=f"by the law `{budget.scaling_law}` it takes more than {format_count(smallest)} parameters",
+        )
+    ), 20.0 * n
+
+
+def _conflict(draft: Draft) -> Draft:
+    """`training.duration` and a target of the budget both say how long to train."""
+    target = next((name for name in TARGETS if getattr(draft.recipe.budget, name) is not None), None)
+    if draft.recipe.training.duration is None or target is None:
+        return draft
+    return draft.find(
+        draft.diagnostic(
+            "RC201",
+            f"`training.duration` and `budget.{target}` both say how long to train",
+            "training",
+            "duration",
+            help=f"delete this line, or `{target}` under `budget`",
+        )
+    )
+
+
+def _samples(draft: Draft, tokens: float) -> tuple[Draft, int]:
+    """Samples of a batch: whole sequences, the same number on every device."""
+    said, length, devices = draft.recipe.training.batch, draft.recipe.data.sequence_length, draft.hardware.count
+    unit = length * devices
+    if said is not None:
+        if said < unit:
+            draft = draft.find(
+                draft.diagnostic(
+                    "RC205",
+                    f"a batch of {said} tokens doesn't give each of {devices} devices a sequence of {length}",
+                    "training",
+                    "batch",
+                    help=f"batch: {unit} tok",
+                )
+            )
+        return draft, max(1, round(said / unit)) * devices
+    # At least 500 steps, so that the schedule has room; at least one sequence for each device.
+    usual = min(_usual_tokens(draft.model.num_parameters), tokens / 500)
+    return draft, max(1, round(usual / unit)) * devices
+
+
+def _epoch_tokens(draft: Draft) -> int | None:
+    """Unique training tokens of all sources, where every one says how many it has."""
+    sizes = [source.tokens for source in draft.recipe.data.sources.values()]
+    known = [size for size in sizes if size is not None]
+    return sum(known) if len(known) == len(sizes) else None
+
+
+def batch(draft: Draft) -> Draft:
+    """Fill the intermediate `batch`."""
+    draft = _conflict(draft)
+    duration, length = draft.recipe.training.duration, draft.recipe.data.sequence_length
+    epoch_tokens = _epoch_tokens(draft)
+    if duration is not None and duration.unit in ("ba", "sp", "ep"):
+        if duration.unit == "ep" and epoch_tokens is None:
+            missing = next(name for name, source in draft.recipe.data.sources.items() if source.tokens is None)
+            draft = draft.find(
+                draft.diagnostic(
+                    "RC410",
+                    f"{duration} needs the size of every source, and `{missing}` doesn't say it",
+                    "training",
+                    "duration",
+                    help=f"add `tokens: 10B tok` to data.sources.{missing}, or write the duration in tok or ba",
+                )
+            )
+            epoch_tokens = round(20.0 * draft.model.num_parameters)
+        # The default size of a batch needs a number of tokens, so a length in batches is taken at the usual size.
+        guess = duration.value * {"ba": _usual_tokens(draft.model.num_parameters), "sp": length, "ep": epoch_tokens or 0}[
+            duration.unit
+        ]
+        draft, samples = _samples(draft, guess)
+        steps = Batch(samples=samples, tokens=samples * length, steps=1, epoch_tokens=epoch_tokens).steps_of(duration)
+    else:
+        draft, tokens = _wanted_tokens(draft)
+        draft, samples = _samples(draft, tokens)
+        steps = round(tokens / (samples * length))
+    if steps < 1:
+        steps = 1
+        draft = draft.find(
+            draft.diagnostic(
+                "RC301",
+                f"the run is shorter than one batch of {samples * length} tokens",
+                "training",
+                "batch",
+                help="give a larger budget, or a smaller `batch`",
+            )
+        )
+    return draft.note("batch", Batch(samples=samples, tokens=samples * length, steps=steps, epoch_tokens=epoch_tokens))

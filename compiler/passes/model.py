@@ -1,0 +1,143 @@
+"""Exact dimensions of the model, from what the recipe fixes and the size that is wanted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from compiler.draft import Draft
+from compiler.estimate.architecture import (
+    Dimensions,
+    count_embedding,
+    count_parameters,
+    pad_vocabulary,
+    solve,
+)
+from compiler.passes.targets import FALLBACK_PARAMETERS
+from compiler.provenance import Because, From, Reason
+from schemas.plan import ModelPlan
+from schemas.units import format_count
+
+__all__ = ["model"]
+
+# Dimension of the solver -> key of the recipe.
+_KEYS = {
+    "hidden": "hidden_size",
+    "layers": "num_layers",
+    "heads": "num_heads",
+    "kv_heads": "num_kv_heads",
+    "intermediate": "intermediate_size",
+}
+
+
+def _vocabulary(draft: Draft) -> tuple[Draft, int, Because]:
+    said, tokens = draft.recipe.model.vocab_size, draft.tokenizer.vocab_size
+    padded = pad_vocabulary(tokens)
+    if said is None:
+        return draft, padded, Reason(f"the tokenizer's {tokens} tokens, padded to a multiple of 64 for the matrix kernels")
+    if said < tokens:
+        draft = draft.find(
+            draft.diagnostic(
+                "RC406",
+                f"the tokenizer has {tokens} tokens, the model's embedding only {said} rows",
+                "model",
+                "vocab_size",
+                help=f"vocab_size: {padded}",
+                reason="token ids from the last row on would be out of range",
+            )
+        )
+        return draft, padded, Reason("repaired")
+    return draft, said, From("model.vocab_size")
+
+
+def _check(draft: Draft, d: Dimensions) -> Draft:
+    """Findings about dimensions that can't be built."""
+    rules = [
+        (d.hidden % d.heads == 0, "num_heads", f"{d.heads} heads don't divide a width of {d.hidden}", "num_heads", d.hidden),
+        (d.heads % d.kv_heads == 0, "num_kv_heads", f"{d.kv_heads} key-value heads don't divide {d.heads} heads",
+         "num_kv_heads", d.heads),
+        (d.family != "gpt2" or d.kv_heads == d.heads, "num_kv_heads", "gpt2 has as many key-value heads as heads", "", 0),
+        (d.family != "llama" or d.hidden % d.heads != 0 or (d.hidden // d.heads) % 2 == 0, "num_heads",
+         f"a head of size {d.hidden // d.heads} is odd, and rotary positions turn pairs", "num_heads", d.hidden),
+    ]  # fmt: skip
+    for holds, key, message, divisor_of, whole in rules:
+        if not holds:
+            fitting = [n for n in range(1, whole + 1) if whole % n == 0 and whole // n % 2 == 0] if divisor_of else []
+            wanted = d.heads if key == "num_heads" else d.kv_heads
+            nearest = min(fitting, key=lambda n: abs(n - wanted), default=d.heads)
+            draft = draft.find(draft.diagnostic("RC204", message, "model", key, help=f"{key}: {nearest}"))
+    return draft
+
+
+def model(draft: Draft) -> Draft:
+    """Fill `model`."""
+    said = draft.recipe.model
+    fixed = frozenset(name for name, key in _KEYS.items() if getattr(said, key) is not None)
+    if draft.targets.parameters == 0 and not {"hidden", "layers"} <= fixed:
+        draft = draft.find(
+            draft.diagnostic(
+                "RC102",
+                "nothing says how large the model is",
+                "model",
+                help="model: {size: 125M}",
+                reason="give `size`, or `hidden_size` and `num_layers`, or `size: auto` with a budget",
+            )
+        )
+    draft, vocabulary, vocabulary_why = _vocabulary(draft)
+    start = Dimensions(
+        family=said.family,
+        vocabulary=vocabulary,
+        hidden=said.hidden_size or 0,
+        layers=said.num_layers or 0,
+        heads=said.num_heads or 0,
+        kv_heads=said.num_kv_heads or said.num_heads or 0,
+        intermediate=said.intermediate_size or 0,
+        positions=draft.recipe.data.sequence_length,
+        tied=said.tie_embeddings,
+    )
+    both = {"hidden", "layers"} <= fixed
+    wanted = draft.targets.parameters or float(FALLBACK_PARAMETERS)
+    d = solve(wanted, start, fixed)
+    if "num_kv_heads" not in said.model_fields_set and "heads" in fixed:
+        d = replace(d, kv_heads=d.heads)
+    draft = _check(draft, d)
+    chosen = Reason(
+        f"closest to {format_count(wanted)} parameters at a usual ratio of width to depth (compiler/estimate/architecture.py)"
+        if not both
+        else "follows from hidden_size"
+    )
+    why: dict[str, Because] = {
+        key: From(f"model.{key}") if getattr(said, key) is not None else chosen for key in _KEYS.values()
+    }
+    family_rule = Reason("usual for the family")
+    section = ModelPlan(
+        family=d.family,
+        num_parameters=count_parameters(d),
+        num_embedding_parameters=count_embedding(d),
+        vocab_size=d.vocabulary,
+        hidden_size=d.hidden,
+        num_layers=d.layers,
+        num_heads=d.heads,
+        num_kv_heads=d.kv_heads,
+        intermediate_size=d.intermediate,
+        max_sequence_length=d.positions,
+        tie_embeddings=d.tied,
+        dropout=said.dropout,
+        rope_theta=said.rope_theta,
+        norm_eps=1e-5,
+        init_std=said.init_std,
+        attention=said.attention,
+        compile=draft.recipe.training.compile,
+    )
+    return draft.fill(
+        "model",
+        section,
+        {
+            **why,
+            "vocab_size": vocabulary_why,
+            "num_parameters": Reason("counted from the dimensions, shared matrices once"),
+            "num_embedding_parameters": Reason("counted from the dimensions"),
+            "max_sequence_length": From("data.sequence_length"),
+            "norm_eps": family_rule,
+            "compile": From("training.compile"),
+        },
+    )

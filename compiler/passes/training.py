@@ -1,0 +1,124 @@
+"""Steps, batch, micro-batch, optimizer and schedule, every number decided."""
+
+from __future__ import annotations
+
+from compiler.draft import Draft
+from compiler.estimate.memory import largest_microbatch
+from compiler.passes.parallelism import workload
+from compiler.provenance import Because, From, Reason
+from schemas.plan import OptimizerPlan, SchedulePlan, TrainingPlan
+
+__all__ = ["training"]
+
+
+def _usual_lr(parameters: int) -> float:
+    """6e-4 (N / 125M)^(-1/3), a power law through GPT-3's table 2.1 (Brown et al. 2020), at most 3e-3, to two digits."""
+    return float(f"{min(3e-3, 6e-4 * (parameters / 125e6) ** (-1 / 3)):.1e}")
+
+
+def _optimizer(draft: Draft) -> tuple[OptimizerPlan, dict[str, Because]]:
+    said = draft.recipe.training.optimizer
+    decoupled = said.kind in ("decoupled_adamw", "decoupled_lionw")
+    why: dict[str, Because] = {}
+    lr, decay = said.lr, said.weight_decay
+    if lr is None:
+        # Lion's update has the size of a sign, so its rate is 3 to 10 times smaller (Chen et al. 2023, section 5).
+        lr = _usual_lr(draft.model.num_parameters) / (5 if said.kind == "decoupled_lionw" else 1)
+        why["optimizer.lr"] = Reason("6e-4 (N/125M)^(-1/3), through GPT-3's table 2.1, at most 3e-3; a fifth of it for lion")
+    if decay is None:
+        decay = 0.0 if said.kind == "sgd" else 1e-5 if decoupled else 0.1
+        why["optimizer.weight_decay"] = Reason("usual for the optimizer: decoupled decay is not multiplied by the rate")
+    return OptimizerPlan(kind=said.kind, lr=lr, betas=said.betas, eps=said.eps, weight_decay=decay), why
+
+
+def _schedule(draft: Draft) -> tuple[Draft, SchedulePlan]:
+    said, batch = draft.recipe.training.schedule, draft.batch
+    draft, warmup = draft.steps_of(said.warmup, "training", "schedule", "warmup")
+    draft, cooldown = draft.steps_of(said.cooldown, "training", "schedule", "cooldown")
+    if warmup + cooldown > batch.steps:
+        draft = draft.find(
+            draft.diagnostic(
+                "RC104",
+                f"warmup and cooldown take {warmup + cooldown} steps, the run has {batch.steps}",
+                "training",
+                "schedule",
+                "warmup",
+                help="warmup: 0.01dur",
+            )
+        )
+        warmup, cooldown = 0, 0
+    if said.kind != "inverse_sqrt" and cooldown:
+        draft = draft.find(
+            draft.diagnostic(
+                "RC203",
+                f"a {said.kind} schedule has no cooldown",
+                "training",
+                "schedule",
+                "cooldown",
+                help="kind: inverse_sqrt   # or delete this line",
+            )
+        )
+    return draft, SchedulePlan(
+        kind=said.kind, warmup_steps=warmup, cooldown_steps=cooldown, final_fraction=said.final
+    )
+
+
+def _microbatch(draft: Draft) -> tuple[Draft, int, Because]:
+    said, devices = draft.recipe.training.microbatch, draft.hardware.count
+    per_device = draft.batch.samples // devices
+    if said is None:
+        layout = draft.parallelism
+        w = workload(
+            draft,
+            shards=devices if layout.strategy == "fsdp" else 1,
+            checkpointing=layout.activation_checkpointing,
+        )
+        return draft, largest_microbatch(w, per_device) or 1, Reason("the largest divisor of a device's batch that fits memory")
+    if per_device % said:
+        divisors = [n for n in range(1, per_device + 1) if per_device % n == 0]
+        nearest = min(divisors, key=lambda n: abs(n - said))
+        draft = draft.find(
+            draft.diagnostic(
+                "RC205",
+                f"a micro-batch of {said} doesn't divide the {per_device} samples of each device",
+                "training",
+                "microbatch",
+                help=f"microbatch: {nearest}",
+            )
+        )
+        return draft, nearest, Reason("repaired")
+    return draft, said, From("training.microbatch")
+
+
+def training(draft: Draft) -> Draft:
+    """Fill `training`."""
+    said, batch = draft.recipe.training, draft.batch
+    optimizer, why = _optimizer(draft)
+    draft, schedule = _schedule(draft)
+    draft, microbatch, microbatch_why = _microbatch(draft)
+    section = TrainingPlan(
+        steps=batch.steps,
+        global_batch_samples=batch.samples,
+        global_batch_tokens=batch.tokens,
+        microbatch=microbatch,
+        optimizer=optimizer,
+        schedule=schedule,
+        deterministic=said.deterministic,
+    )
+    size: Because = Reason("grows with N^(2/3) as in OLMo-core's ladder, in at least 500 steps")
+    if said.batch is not None:
+        size = From("training.batch", f"{said.batch} tokens asked, whole sequences on every device give {batch.tokens}")
+    return draft.fill(
+        "training",
+        section,
+        {
+            **why,
+            "steps": Reason("tokens of the budget / tokens of a batch"),
+            "global_batch_samples": size,
+            "global_batch_tokens": size,
+            "microbatch": microbatch_why,
+            "schedule.warmup_steps": From("training.schedule.warmup"),
+            "schedule.cooldown_steps": From("training.schedule.cooldown"),
+            "schedule.final_fraction": From("training.schedule.final"),
+        },
+    )

@@ -1,0 +1,116 @@
+"""How a difference between plans looks: Terraform's signs for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final, Literal, cast
+
+from compiler.diff import ABSENT, Change, PlanDiff
+from compiler.yaml_out import Value, one_line
+from schemas.plan import RunPlan
+from schemas.units import format_tokens
+
+__all__ = ["diff_json", "render_diff"]
+
+FORMAT_VERSION: Final = "1.0"
+
+_COLORS: Final = {"+": "32", "~": "33", "-": "31", "-/+": "1;31"}
+_DIM: Final = "2"
+# A value longer than this says nothing more to the eye.
+_LONGEST_VALUE: Final = 60
+_LONGEST_PATH: Final = 44
+
+
+def render_diff(found: PlanDiff, format: Literal["text", "json"], *, color: bool = False, width: int = 100) -> str:  # noqa: A002
+    """The differences as text of at most `width` columns (reasons and long places may run over), or as JSON."""
+    if format == "json":
+        return json.dumps(diff_json(found), indent=2, allow_nan=False) + "\n"
+    if not found.changes and found.old.fingerprint == found.new.fingerprint:
+        return "No differences.\n"
+    decided = [change for change in found.changes if not change.is_derived]
+    derived = [change for change in found.changes if change.is_derived]
+    lines = [_headline(found)]
+    lines += _table(decided, width, color)
+    lines += [_paint(line, _DIM, color) for line in _table(derived, width, False)]
+    return "\n".join([*lines, _verdict(found)]) + "\n"
+
+
+def diff_json(found: PlanDiff) -> dict[str, Any]:
+    """The differences as plain values; a value that a plan doesn't have is left out."""
+    added, changed, removed = found.counts
+    return {
+        "format_version": FORMAT_VERSION,
+        "old": found.old.fingerprint,
+        "new": found.new.fingerprint,
+        "added": added,
+        "changed": changed,
+        "removed": removed,
+        "resume": {"is_legal": not found.reasons, "reasons": list(found.reasons)},
+        "changes": [_change_json(change) for change in found.changes],
+    }
+
+
+def _change_json(change: Change) -> dict[str, Any]:
+    values = {key: value for key, value in (("old", change.old), ("new", change.new)) if value is not ABSENT}
+    rest = {"place": change.place, "reason": change.reason, "is_derived": change.is_derived}
+    return {"kind": change.kind, "path": change.path, **values, **rest}
+
+
+def _headline(found: PlanDiff) -> str:
+    old, new = found.old, found.new
+    was = "unchanged" if old.fingerprint == new.fingerprint else f"was {_label(old, new)}"
+    training = new.training
+    length = (
+        f"{format_tokens(new.budget.tokens)} = {training.steps:,} steps x {format_tokens(training.global_batch_tokens)}"
+    )
+    return f"{new.name}  plan {new.short_fingerprint} ({was})   {length}"
+
+
+def _label(old: RunPlan, new: RunPlan) -> str:
+    return old.short_fingerprint if old.name == new.name else f"{old.name} {old.short_fingerprint}"
+
+
+def _verdict(found: PlanDiff) -> str:
+    added, changed, removed = found.counts
+    resume = "a resume is legal." if not found.reasons else "cannot resume: " + "; ".join(found.reasons) + "."
+    return f"Plan: {added} to add, {changed} to change, {removed} to remove; {resume}"
+
+
+def _table(changes: Sequence[Change], width: int, color: bool) -> list[str]:
+    """Sign, path, old -> new, place: in columns as wide as they need to be and the terminal allows."""
+    if not changes:
+        return []
+    paths = min(_LONGEST_PATH, max(len(change.path) for change in changes))
+    values = min(max(len(_values(change)) for change in changes), max(20, width - 8 - paths))
+    lines = []
+    for change in changes:
+        sign = _paint(f"{change.kind:>5}", _COLORS[change.kind], color)
+        text = f" {change.path:<{paths}}  {_clip(_values(change), values):<{values}}  {change.place}"
+        lines.append(sign + text.rstrip())
+        if change.reason:
+            lines.append(f"{'':5} {'':{paths}}  cannot resume: {change.reason}")
+    return lines
+
+
+def _values(change: Change) -> str:
+    if change.old is ABSENT:
+        return _shown(change.new)
+    if change.new is ABSENT:
+        return _shown(change.old)
+    return f"{_shown(change.old)} -> {_shown(change.new)}"
+
+
+def _shown(value: object) -> str:
+    """A plain value in short: `9 536`, `[0.9, 0.95]`, `{kind: ema, …`."""
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10_000:
+        return f"{value:,}".replace(",", " ")
+    return _clip(one_line(cast(Value, value)), _LONGEST_VALUE)
+
+
+def _clip(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def _paint(text: str, code: str, color: bool) -> str:
+    return f"\x1b[{code}m{text}\x1b[0m" if color else text

@@ -1,0 +1,131 @@
+"""Findings about how keys and mappings are put together: missing, named wrongly, in conflict."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from compiler.examples import example, written
+from compiler.language import Site
+from compiler.resolve import Resolved
+from compiler.spans import format_path
+from compiler.suggest import closest
+from compiler.tree import PathKey, Plain
+from compiler.wording import LINES, about, key_of, line
+from schemas.data import SOURCE_KINDS
+from schemas.diagnostics import Diagnostic, Related, Span
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+__all__ = ["bad_name", "conflict", "missing", "source"]
+
+_NAME_LENGTH: Final = 64
+
+
+def missing(place: Site, resolved: Resolved, above: Site) -> Diagnostic:
+    """A required key is not there; `above` is the mapping that lacks it."""
+    parent, key = place.path[:-1], place.path[-1]
+    span = resolved.spans.key(*parent) or resolved.spans.nearest(*parent)
+    message = f"`{format_path(place.path)}` is missing"
+    text = LINES.get(str(key)) or line(place.path, example(place))
+    under = f" under `{key_of(parent)}:`" if parent else ""
+    help_ = f"add `{text}`{under}" if text else ""
+    if isinstance(key, int):
+        message, help_ = f"`{format_path(parent)}` has too few items", line(parent, example(above))
+    return Diagnostic(code="RC102", message=message, span=span, path=format_path(place.path), help=help_)
+
+
+def bad_name(place: Site, value: str, resolved: Resolved, span: Span | None) -> Diagnostic:
+    """A name (a key of the recipe, or the value of `name`) that could not be a folder or a word of a script."""
+    fixed = re.sub(r"[^A-Za-z0-9._-]+", "-", value).strip("-._")[:_NAME_LENGTH] or "my-name"
+    what = f"of {len(value)} characters" if len(value) > _NAME_LENGTH else f"`{value}`"
+    label = f"more than {_NAME_LENGTH} characters" if len(value) > _NAME_LENGTH else ""
+    return Diagnostic(
+        code="RC107",
+        message=f"the name {what} can't be used",
+        span=span or resolved.spans.nearest(*place.path),
+        path=format_path(place.path),
+        help=f"{fixed}: ..." if place.is_key else line(place.path, fixed),
+        label=label,
+    )
+
+
+def _value(tree: Plain, path: PathKey) -> Plain:
+    for key in path:
+        if isinstance(tree, dict) and isinstance(key, str):
+            tree = tree.get(key)
+        elif isinstance(tree, list) and isinstance(key, int) and key < len(tree):
+            tree = tree[key]
+        else:
+            return None
+    return tree
+
+
+def source(place: Site, resolved: Resolved) -> Diagnostic:
+    """A source names no kind, or several."""
+    path, spans = place.path, resolved.spans
+    value = _value(resolved.tree, path)
+    if not isinstance(value, dict):
+        text = value if isinstance(value, str) else "docs/**/*.md"
+        return about(
+            place,
+            resolved,
+            "RC103",
+            "is a mapping that says where the data comes from",
+            value,
+            help_=line(path, f"{{files: {written(text)}}}"),
+        )
+    given = [kind for kind in SOURCE_KINDS if kind in value]
+    name = format_path(path)
+    if len(given) > 1:
+        span = spans.key(*path, given[1])
+        first = spans.key(*path, given[0])
+        related = (Related(span=first, message="the first place"),) if first is not None else ()
+        message = f"`{name}` comes from two places: `{given[0]}` and `{given[1]}`"
+        return Diagnostic(
+            code="RC201",
+            message=message,
+            span=span,
+            path=name,
+            related=related,
+            help="make two sources of them, and mix them with `data.mixture`",
+        )
+    for key in value:
+        if (near := closest(key, SOURCE_KINDS)) is not None:
+            return Diagnostic(
+                code="RC101",
+                message=f"unknown key `{key}` in `{name}`",
+                span=spans.key(*path, key),
+                path=format_path((*path, key)),
+                label=f"did you mean `{near}`?",
+                help=f"{near}: {written(value[key])}",
+            )
+    return Diagnostic(
+        code="RC102",
+        message=f"`{name}` doesn't say where its data comes from",
+        span=spans.key(*path) or spans.nearest(*path),
+        path=name,
+        help=f"add one of {', '.join(SOURCE_KINDS)}, for example `files: docs/**/*.md`",
+    )
+
+
+def conflict(place: Site, error: ErrorDetails, resolved: Resolved) -> Diagnostic:
+    """Keys of one mapping that don't go together; the schema names them in the error's context."""
+    context, spans = error.get("ctx", {}), resolved.spans
+    key, first, fix = (str(context.get(name) or "") for name in ("key", "first", "fix"))
+    path = (*place.path, key) if key and spans.value(*place.path, key) is not None else place.path
+    other = spans.key(*place.path, first) if first else None
+    code = "RC201"
+    if not key:
+        code = "RC102"
+    elif fix.startswith(f"{key}:"):
+        code = "RC104"
+    return Diagnostic(
+        code=code,
+        message=str(error["msg"]),
+        span=(spans.value(*path) if code == "RC104" else spans.key(*path)) or spans.nearest(*path),
+        path=format_path(path),
+        help=fix or "delete one of the two lines",
+        related=(Related(span=other, message="the other one"),) if other is not None else (),
+    )

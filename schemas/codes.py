@@ -1,0 +1,268 @@
+"""The error catalogue: the only home of codes. `recipec explain CODE` and docs/errors.md are made from it.
+
+RC0xx reading the file, RC1xx single values, RC2xx values that don't go together, RC3xx budget, RC4xx data and tokenizer,
+RC5xx memory and hardware, RC6xx running and resuming, RC9xx our own faults.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+__all__ = ["CATALOGUE", "Entry"]
+
+
+class Entry(NamedTuple):
+    """One page of the catalogue."""
+
+    title: str
+    why: str
+    fix: str
+
+
+CATALOGUE: Final[dict[str, Entry]] = {
+    "RC001": Entry(
+        "the recipe cannot be read",
+        "The path leads to nothing, to a folder, or to a file that this user may not read.",
+        "Check the path; `recipec init` writes a recipe to start from.",
+    ),
+    "RC002": Entry(
+        "not valid YAML",
+        "The text breaks YAML's own rules, so no key of it can be trusted. Tabs can't indent, and a `:` inside a value needs quotes.",
+        "Mend the line shown; quote values that contain `: ` or start with one of [ ] { } > | * & ! % @ `.",
+    ),
+    "RC003": Entry(
+        "not UTF-8 text",
+        "Recipes are UTF-8. Another encoding, or a binary file, would be read as something that nobody wrote.",
+        "Save the file as UTF-8.",
+    ),
+    "RC004": Entry(
+        "the file is too large or too deep for a recipe",
+        "A recipe is at most 1 MB, 64 levels deep and 100,000 values wide with its aliases written out. More is a data file or an attack (aliases of aliases grow exponentially).",
+        "Give the path of the recipe itself; point to data with `data.sources`.",
+    ),
+    "RC005": Entry(
+        "a key stands twice",
+        "YAML readers keep one of the two without a word; which one is meant can't be known.",
+        "Delete one of the two lines.",
+    ),
+    "RC006": Entry(
+        "a YAML tag or feature that recipes don't have",
+        "Tags such as `!!python/object` can build objects while the file is read. A recipe holds text, numbers, booleans, lists and mappings.",
+        "Write the plain value without the tag.",
+    ),
+    "RC007": Entry(
+        "`extends` can't be followed",
+        "The recipe named is missing, can't be read, or leads back to a recipe that is already being read.",
+        "Give a path relative to the file that holds the `extends` line, and break the circle.",
+    ),
+    "RC008": Entry(
+        "a variable is unknown or unused",
+        "`${name}` must be defined under `variables:` in this recipe or one that it extends.",
+        "Define it under `variables:`, or write `$${name}` for the plain text.",
+    ),
+    "RC009": Entry(
+        "`--set` can't be applied",
+        "An override is `a.b.c=value`, with the value written as in YAML; the path must be one of the recipe's.",
+        "Write for example `--set training.optimizer.lr=3e-4`.",
+    ),
+    "RC010": Entry(
+        "the recipe is empty or not a mapping",
+        "A recipe is a mapping of keys such as `name:`, `model:` and `data:`.",
+        "`recipec init` writes one to start from.",
+    ),
+    "RC101": Entry(
+        "unknown key",
+        "A key that nothing reads would silently become a default, and be found at hour three.",
+        "Write the key suggested, or delete the line. `recipec schema recipe` lists all keys.",
+    ),
+    "RC102": Entry(
+        "a required key is missing",
+        "Without it there is no sensible run, and no default would be right.",
+        "Add the line shown.",
+    ),
+    "RC103": Entry(
+        "a value of the wrong type",
+        "The key takes another kind of value: a number, a text, a list or a mapping.",
+        "Write the value as shown.",
+    ),
+    "RC104": Entry(
+        "a value out of range",
+        "The number lies outside of what the key can mean.",
+        "Choose a value inside the range shown.",
+    ),
+    "RC105": Entry(
+        "not one of the choices",
+        "The key takes one of a few words.",
+        "Write one of the choices shown.",
+    ),
+    "RC106": Entry(
+        "a quantity with the wrong unit",
+        "Quantities carry their unit, so that 300B tokens are never taken for 300 billion FLOP or bytes.",
+        "Write the quantity as shown.",
+    ),
+    "RC107": Entry(
+        "a name that can't be used",
+        "Names become folders and words of shell scripts: letters, digits, `.`, `_` and `-`, at most 64, first a letter or a digit.",
+        "Rename it.",
+    ),
+    "RC108": Entry(
+        "a renamed key",
+        "The key has another name in this language than in the trainer it is known from.",
+        "Write the key shown.",
+    ),
+    "RC201": Entry(
+        "two keys say the same thing",
+        "Both fix one quantity, and they may disagree.",
+        "Keep one of the two lines.",
+    ),
+    "RC202": Entry(
+        "two techniques claim the same slot",
+        "Each part of a run (gradients, weights' average, sequence length ...) is changed by one technique at a time.",
+        "Remove one of the two.",
+    ),
+    "RC203": Entry(
+        "a technique's requirement is not met",
+        "The technique can't work with another choice of the recipe.",
+        "Change one of the two values shown.",
+    ),
+    "RC204": Entry(
+        "the model's dimensions don't fit together",
+        "Heads must divide the width, key-value heads must divide heads, and a head's size must be even for rotary positions.",
+        "Change one of the dimensions as shown.",
+    ),
+    "RC205": Entry(
+        "the batch doesn't divide",
+        "A global batch holds whole sequences, and every device gets the same number of them.",
+        "Write the batch shown, or change `hardware.count` or `data.sequence_length`.",
+    ),
+    "RC301": Entry(
+        "the budget can't be met",
+        "No model and number of tokens satisfy the budget, the target and the limits together.",
+        "Change the value shown.",
+    ),
+    "RC302": Entry(
+        "a limit is exceeded",
+        "The plan costs more money, hours or devices than the recipe allows.",
+        "Raise the limit or lower the budget, as shown.",
+    ),
+    "RC303": Entry(
+        "the scaling law is stretched past its data",
+        "Laws were fitted on a range of sizes and tokens per parameter; outside of it they promise too much (Sardana et al. 2024, section 4).",
+        "Treat loss and optimum as rough, or give your own constants.",
+    ),
+    "RC304": Entry(
+        "nothing says how long to train",
+        "Neither `budget` nor `training.duration` fixes the number of tokens.",
+        "Add for example `budget: {tokens: 20B tok}`.",
+    ),
+    "RC401": Entry(
+        "a source has no data",
+        "The pattern matches no file, or the files hold no document that can be used.",
+        "Check the path; relative paths are looked up beside the recipe, then in the current folder.",
+    ),
+    "RC402": Entry(
+        "the mixture names the wrong sources",
+        "Every weight belongs to one of `data.sources`, and a source without weight in any knot would never be read.",
+        "Name the sources as under `data.sources`, or delete the one that is not used.",
+    ),
+    "RC403": Entry(
+        "the mixture's weights don't sum to 1",
+        "Weights are shares of tokens. What sums to 0.9 is a typo as often as a habit, so it isn't rescaled.",
+        "Write the weights shown.",
+    ),
+    "RC404": Entry(
+        "the mixture's knots are out of order",
+        "The first knot starts at 0dur and each one later than the one before it, within the run.",
+        "Order the knots by `from`.",
+    ),
+    "RC405": Entry(
+        "a source runs dry",
+        "The plan draws more tokens of the source than its unique tokens times `max_epochs`. Past about 4 epochs repeated tokens teach less (Muennighoff et al. 2023).",
+        "Lower the source's weight, raise `max_epochs`, or train on fewer tokens.",
+    ),
+    "RC406": Entry(
+        "the tokenizer doesn't match",
+        "The tokenizer's vocabulary is larger than the model's, or differs from the one that the plan was made with: token ids would be out of range or mean other words.",
+        "Set `model.vocab_size` to at least the tokenizer's size, or leave it out.",
+    ),
+    "RC407": Entry(
+        "a broken document",
+        "A line of a JSONL file is not JSON, lacks the text column, or a file that should be text is binary.",
+        "Mend or remove the line shown, or say `on_error: skip` for the source to leave such documents out, counted.",
+    ),
+    "RC408": Entry(
+        "a corrupted shard",
+        "The shard's size or hash is not what its index says: it was truncated, or changed after it was written.",
+        "Delete the prepared folder shown and run again; for ready-made shards fetch them again.",
+    ),
+    "RC409": Entry(
+        "the data changed",
+        "`sha256` of the source pins its content, and the content found is another.",
+        "Restore the data, or write the new hash.",
+    ),
+    "RC410": Entry(
+        "the size of the source is not known",
+        "A time in epochs (`ep`) needs the number of tokens in every source before anything runs.",
+        "Give `tokens:` for each source, or write the duration in tok or ba.",
+    ),
+    "RC411": Entry(
+        "ready-made shards don't fit",
+        "The MDS column or its sequence length is not what the recipe says.",
+        "Name the column with `tokens:` or `text:`, and give its sequence length as `data.sequence_length`.",
+    ),
+    "RC501": Entry(
+        "unknown hardware",
+        "Memory, speed and price can't be known for a device that the catalogue doesn't have.",
+        "Choose one of the devices shown.",
+    ),
+    "RC502": Entry(
+        "it doesn't fit into memory",
+        "Even one sequence at a time needs more memory than a device has, by the estimate.",
+        "Use more devices, activation checkpointing, a shorter sequence or a smaller model.",
+    ),
+    "RC503": Entry(
+        "the hardware can't do this precision",
+        "The device lacks the number format.",
+        "Choose one of the precisions shown.",
+    ),
+    "RC601": Entry(
+        "another run holds the folder",
+        "Two processes that train into one folder would overwrite each other's checkpoints.",
+        "Wait for the other one, or stop it. A lock whose process is gone is taken over by itself.",
+    ),
+    "RC602": Entry(
+        "the checkpoint belongs to another plan",
+        "Batch, data order, model or seed differ, so going on would replay or skip data, or load weights into the wrong places.",
+        "Run the plan that made the checkpoint, or start anew in a fresh folder. `recipec diff A B` says what differs.",
+    ),
+    "RC603": Entry(
+        "a checkpoint is damaged",
+        "Its files are not what its manifest says, or hold objects other than tensors and plain values.",
+        "Delete the folder shown; the run goes on from the one before it.",
+    ),
+    "RC604": Entry(
+        "the disk is full or can't be written",
+        "What was being written has been removed; what was whole before is still there.",
+        "Free space or choose another folder, then run the same command again.",
+    ),
+    "RC605": Entry(
+        "the plan can't be read",
+        "The plan is damaged, was edited (its fingerprint doesn't match), or is of another major format version.",
+        "Compile the recipe again.",
+    ),
+    "RC606": Entry(
+        "the run failed",
+        "A step ended with an error of its own.",
+        "Read the message above; finished steps and checkpoints are kept, and the same command goes on from there.",
+    ),
+    "RC607": Entry(
+        "the environment lacks something",
+        "A package, device or credential that the plan needs is not there.",
+        "`recipec doctor` checks the environment and names each fix.",
+    ),
+    "RC901": Entry(
+        "a fault of recipec itself",
+        "A pass left the plan in a state that its own checks refuse. Nothing that you wrote should lead here.",
+        "Please report it with the recipe.",
+    ),
+}

@@ -1,0 +1,143 @@
+"""What a recipe says of its data: sources, their mixture over time, selection of documents."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from schemas.base import Float, Fraction, Frozen, Integer, Name, Text
+from schemas.techniques.sequence_length_warmup import SequenceLengthWarmup
+from schemas.units import Bytes, Time, Tokens, TrainingTime
+
+__all__ = [
+    "SOURCE_KINDS",
+    "BuiltinSource",
+    "Data",
+    "FilesSource",
+    "HubSource",
+    "JsonlSource",
+    "Knot",
+    "MdsSource",
+    "ParquetSource",
+    "Selection",
+    "Source",
+]
+
+SOURCE_KINDS = ("files", "jsonl", "parquet", "hf", "mds", "builtin")
+
+
+class _Source(Frozen):
+    """What every source may say."""
+
+    tokens: Tokens | None = Field(
+        None, gt=0, description="Unique tokens it holds, where known: lets the plan count epochs before anything runs."
+    )
+    max_epochs: Float | None = Field(
+        None, gt=0, le=1e6, description="Times its unique tokens may be drawn; the run refuses to go beyond."
+    )
+    on_error: Literal["stop", "skip"] = Field(
+        "stop", description="What a broken document does: stop the run, or be left out and counted."
+    )
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = Field(
+        None, description="Pins the content: the hash that an earlier run's report printed."
+    )
+
+
+class FilesSource(_Source):
+    """Text files, one document each: `files: src/**/*.py`."""
+
+    files: Text | tuple[Text, ...] = Field(
+        description="Glob or list of globs of text, markdown or code files, also .gz and .zst.", examples=["docs/**/*.md"]
+    )
+
+
+class JsonlSource(_Source):
+    """JSON lines, one document each: `jsonl: data/*.jsonl.zst`."""
+
+    jsonl: Text | tuple[Text, ...] = Field(description="Glob or list of globs; .gz and .zst are unpacked as they are read.")
+    text: Text = Field("text", description="Key that holds the text.")
+
+
+class ParquetSource(_Source):
+    """Parquet files, one document a row: `parquet: data/*.parquet`."""
+
+    parquet: Text | tuple[Text, ...] = Field(description="Glob or list of globs.")
+    text: Text = Field("text", description="Column that holds the text.")
+
+
+class HubSource(_Source):
+    """A data set of Hugging Face `datasets`, from the hub or saved in a folder."""
+
+    hf: Text = Field(description="Name on the hub, or a folder written by `save_to_disk`.", examples=["allenai/c4"])
+    config: Text | None = Field(None, description="Configuration of the data set, such as `en`.")
+    split: Text = Field("train", description="Split to read.")
+    revision: Text | None = Field(None, description="Commit of the hub's repository, so that it can't change.")
+    text: Text = Field("text", description="Column that holds the text.")
+
+
+class MdsSource(_Source):
+    """Ready-made MDS shards, at a local path or in an object store; used as they are."""
+
+    mds: Text = Field(description="Folder with index.json: a local path or s3://bucket/prefix.", examples=["s3://corpus/web"])
+    column: Text = Field("tokens", description="Column with data.sequence_length token ids, or with text if `content: text`.")
+    content: Literal["tokens", "text"] = Field(
+        "tokens", description="tokens: samples are used as they are; text: documents, tokenized by the run."
+    )
+
+
+class BuiltinSource(_Source):
+    """Real text that every machine with Python has; for demonstrations and tests."""
+
+    builtin: Literal["cpython-library", "cpython-docs"] = Field(
+        description="cpython-library: the standard library's source code; cpython-docs: its topics and docstrings."
+    )
+
+
+def _kind(value: Any) -> str | None:
+    """The key that says where a source comes from."""
+    keys = value if isinstance(value, dict) else type(value).model_fields if isinstance(value, Frozen) else ()
+    found = [kind for kind in SOURCE_KINDS if kind in keys]
+    return found[0] if len(found) == 1 else None
+
+
+Source = Annotated[
+    Annotated[FilesSource, Tag("files")]
+    | Annotated[JsonlSource, Tag("jsonl")]
+    | Annotated[ParquetSource, Tag("parquet")]
+    | Annotated[HubSource, Tag("hf")]
+    | Annotated[MdsSource, Tag("mds")]
+    | Annotated[BuiltinSource, Tag("builtin")],
+    Discriminator(
+        _kind,
+        custom_error_type="source_kind",
+        custom_error_message="a source says where it comes from with exactly one of files, jsonl, parquet, hf, mds, builtin",
+    ),
+]
+
+
+class Knot(Frozen):
+    """From here on, these are the shares of tokens."""
+
+    from_: TrainingTime = Field(
+        Time(0.0, "dur"), alias="from", description="Where the weights begin to hold; the first knot starts at 0dur."
+    )
+    weights: dict[Name, Fraction] = Field(min_length=1, description="Share of tokens of each source; they sum to 1.")
+
+
+class Selection(Frozen):
+    """Which documents are kept when a source is prepared."""
+
+    min_bytes: Bytes = Field(1, ge=1, description="Shorter documents are left out.")
+    max_bytes: Bytes | None = Field(None, ge=1, description="Longer documents are left out.")
+    deduplicate: Literal["none", "exact"] = Field("none", description="exact: of equal documents of a source, keep the first.")
+
+
+class Data(Frozen):
+    """Sources and how they are mixed over the run."""
+
+    sequence_length: Integer = Field(1024, ge=8, le=1 << 22, description="Tokens of a sample; documents are packed into it.")
+    sources: dict[Name, Source] = Field(min_length=1, description="Named data sets.")
+    mixture: tuple[Knot, ...] = Field((), description="Shares over time; without it every source has the same share.")
+    curriculum: SequenceLengthWarmup | None = Field(None, description="Order of difficulty; see docs/techniques/.")
+    selection: Selection = Field(Selection(), description="Which documents are kept.")

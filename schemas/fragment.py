@@ -1,0 +1,37 @@
+"""What the lowering of a technique contributes to a plan. A technique never edits the draft; it states, and is merged."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from schemas.base import Float, Frozen, Integer
+from schemas.techniques import AnyAlgorithm
+
+__all__ = ["Claim", "Fragment", "Requirement"]
+
+
+class Claim(Frozen):
+    """A slot of the run that the technique writes; exclusive unless both sides share it."""
+
+    slot: str
+    shared: bool = False
+
+
+class Requirement(Frozen):
+    """A fact that must hold for the technique to work; `holds` is evaluated by the lowering."""
+
+    holds: bool
+    path: str = Field(description="Recipe path that the finding points at.")
+    message: str
+    help: str
+
+
+class Fragment(Frozen):
+    """Claims, lowered algorithms, requirements, and what it costs beside the plain run."""
+
+    claims: tuple[Claim, ...]
+    algorithms: tuple[AnyAlgorithm, ...] = ()
+    requires: tuple[Requirement, ...] = ()
+    flops_per_token: Float = Field(0.0, description="Added model FLOPs per token, averaged over the run; may be negative.")
+    memory_parameters: Integer = Field(0, description="Added fp32 weights on each device.")
+    reason: str = Field(description="What was decided, for the provenance of its algorithms.")

@@ -1,0 +1,88 @@
+"""What a recipe says of the model and its tokenizer."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from schemas.base import Float, Fraction, Frozen, Integer, Text
+from schemas.units import Bytes, Count
+
+__all__ = ["Family", "Model", "Objective", "Tokenizer"]
+
+Family = Literal["llama", "gpt2"]
+
+
+class Objective(Frozen):
+    """What is learnt. `objective: causal_lm` is short for `{kind: causal_lm}`."""
+
+    kind: Literal["causal_lm"] = Field("causal_lm", description="causal_lm: predict the next token.")
+    z_loss: Float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Weight of (log Z)^2, which keeps logits from drifting (PaLM, section 5, uses 1e-4); 0 is off.",
+    )
+
+
+class Model(Frozen):
+    """Family and size; every dimension that is left out is derived from `size`, and shown by `recipec plan`."""
+
+    family: Family = Field("llama", description="llama (RoPE, RMSNorm, SwiGLU) or gpt2 (learned positions, LayerNorm, GELU).")
+    size: Literal["auto"] | Count | None = Field(
+        None, description="Parameters, such as 1.3B; `auto` takes the optimum of `budget`.", examples=["auto", "1.3B"]
+    )
+    hidden_size: Integer | None = Field(None, ge=8, le=1 << 17, description="Width of the residual stream.")
+    num_layers: Integer | None = Field(None, ge=1, le=1000, description="Number of transformer blocks.")
+    num_heads: Integer | None = Field(None, ge=1, le=4096, description="Attention heads; divides hidden_size.")
+    num_kv_heads: Integer | None = Field(
+        None, ge=1, le=4096, description="Key-value heads (grouped-query attention, llama only); divides num_heads."
+    )
+    intermediate_size: Integer | None = Field(None, ge=8, le=1 << 19, description="Width inside the MLP.")
+    vocab_size: Integer | None = Field(
+        None, ge=2, le=1 << 22, description="Rows of the embedding; default: the tokenizer's, padded to a multiple of 64."
+    )
+    tie_embeddings: bool = Field(True, strict=True, description="Share the embedding with the output layer.")
+    dropout: Fraction = Field(0.0, description="Dropout of residuals, attention and embeddings (gpt2 only).")
+    rope_theta: Float = Field(10_000.0, gt=0, le=1e9, description="Base of the rotary frequencies (llama only).")
+    init_std: Float = Field(0.02, gt=0, le=1, description="Standard deviation of initial weights.")
+    attention: Literal["sdpa", "eager", "flash_attention_2"] = Field(
+        "sdpa", description="Attention kernel; sdpa is torch's own and runs everywhere."
+    )
+
+
+class Tokenizer(Frozen):
+    """Train a byte-level BPE on the recipe's sources, or load a tokenizer from a folder or the hub."""
+
+    kind: Literal["bpe", "pretrained"] = Field("bpe", description="bpe: train one on the sources; pretrained: load one.")
+    vocab_size: Integer | None = Field(
+        None,
+        ge=257,
+        le=1 << 20,
+        description="Size of the vocabulary; bpe: default 32768. A hub tokenizer must say it: it can't be looked up here.",
+    )
+    max_bytes: Bytes = Field(
+        100_000_000, ge=1, description="bpe: bytes of text to train on, shared by the sources by weight."
+    )
+    path: Text | None = Field(None, description="pretrained: folder with tokenizer.json, beside the recipe or absolute.")
+    hub: Text | None = Field(None, description="pretrained: name on the Hugging Face hub.", examples=["gpt2"])
+    revision: Text | None = Field(None, description="pretrained: commit of the hub's repository, so that it can't change.")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Tokenizer:
+        given = [name for name in ("path", "hub") if getattr(self, name) is not None]
+        if self.kind == "bpe" and (given or self.revision):
+            raise PydanticCustomError(
+                "conflict",
+                "a tokenizer that is trained has no `{key}`",
+                {"key": (given or ["revision"])[0], "fix": "kind: pretrained"},
+            )
+        if self.kind == "pretrained" and len(given) != 1:
+            raise PydanticCustomError(
+                "conflict",
+                "a pretrained tokenizer needs either `path` or `hub`",
+                {"key": "kind", "fix": "path: tokenizers/mine"},
+            )
+        return self

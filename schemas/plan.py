@@ -1,0 +1,338 @@
+"""The plan: every decision made, frozen, fingerprinted. It is all that crosses from compiler to runtime.
+
+No field means "decide later". Times are tokens or optimizer steps, sizes are exact integers, paths are as the recipe wrote
+them (the runtime resolves them against its root). Whole-plan invariants are validators here, so that the runtime's door
+checks them too.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from schemas.base import Float, Fraction, Frozen, Integer, Name, Text
+from schemas.budget import ScalingLawName
+from schemas.data import Selection, Source
+from schemas.evaluation import MLflow, TensorBoard, WandB
+from schemas.hardware import Slurm
+from schemas.model import Family
+from schemas.techniques import AnyAlgorithm
+from schemas.training import OptimizerKind, PrecisionName, ScheduleKind
+
+__all__ = [
+    "FORMAT_VERSION",
+    "BudgetPlan",
+    "CheckpointsPlan",
+    "DataPlan",
+    "Estimate",
+    "EvaluationPlan",
+    "ExecutionPlan",
+    "HardwarePlan",
+    "LoggingPlan",
+    "ModelPlan",
+    "ObjectivePlan",
+    "OptimizerPlan",
+    "ParallelismPlan",
+    "PhasePlan",
+    "PrecisionPlan",
+    "Provenance",
+    "RunPlan",
+    "SchedulePlan",
+    "SourceShare",
+    "Step",
+    "StepKind",
+    "TokenizerPlan",
+    "TrainingPlan",
+]
+
+FORMAT_VERSION = "1.0"
+"""major.minor: a reader ignores a newer minor and refuses another major."""
+
+StepKind = Literal["tokenizer", "prepare", "train", "evaluate", "export"]
+
+
+class ObjectivePlan(Frozen):
+    """What is learnt."""
+
+    kind: Literal["causal_lm"]
+    z_loss: Float
+
+
+class ModelPlan(Frozen):
+    """Exact dimensions. `num_parameters` counts shared matrices once, and equals the built model's count."""
+
+    family: Family
+    num_parameters: Integer
+    num_embedding_parameters: Integer
+    vocab_size: Integer
+    hidden_size: Integer
+    num_layers: Integer
+    num_heads: Integer
+    num_kv_heads: Integer
+    intermediate_size: Integer
+    max_sequence_length: Integer
+    tie_embeddings: bool
+    dropout: Fraction
+    rope_theta: Float
+    norm_eps: Float
+    init_std: Float
+    attention: Literal["sdpa", "eager", "flash_attention_2"]
+    compile: bool
+
+
+class TokenizerPlan(Frozen):
+    """Where the tokenizer comes from; `vocab_size` counts its tokens, special ones included, before padding."""
+
+    kind: Literal["bpe", "pretrained"]
+    vocab_size: Integer
+    max_bytes: Integer
+    path: Text | None
+    hub: Text | None
+    revision: Text | None
+
+
+class BudgetPlan(Frozen):
+    """How much training, and what the scaling law says of it. Losses are nats per token."""
+
+    tokens: Integer
+    train_flops: Float
+    inference_tokens: Integer
+    inference_flops: Float
+    loss: Float
+    scaling_law: ScalingLawName
+    extrapolated: bool = Field(description="The law is asked about sizes or ratios outside of its data.")
+    optimal_parameters: Integer
+    optimal_tokens: Integer
+    tokens_per_parameter: Float
+    max_cost_usd: Float | None
+    max_seconds: Float | None
+
+
+class SourceShare(Frozen):
+    """What one phase draws of one source."""
+
+    samples: Integer
+    tokens: Integer
+
+
+class PhasePlan(Frozen):
+    """A span of training with one rule of mixing; sample counts are exact and sum over sources to the span."""
+
+    id: Name
+    start_token: Integer
+    end_token: Integer
+    sources: dict[Name, SourceShare]
+
+
+class DataPlan(Frozen):
+    """Sources and exact draws. A sample is `sequence_length` tokens."""
+
+    sequence_length: Integer
+    sources: dict[Name, Source]
+    phases: tuple[PhasePlan, ...]
+    selection: Selection
+
+
+class OptimizerPlan(Frozen):
+    """The optimizer with every number."""
+
+    kind: OptimizerKind
+    lr: Float
+    betas: tuple[Float, Float]
+    eps: Float
+    weight_decay: Float
+
+
+class SchedulePlan(Frozen):
+    """Multiplier of the learning rate: 0 to 1 over warmup_steps, then the shape to final_fraction at the last step."""
+
+    kind: ScheduleKind
+    warmup_steps: Integer
+    cooldown_steps: Integer
+    final_fraction: Fraction
+
+
+class TrainingPlan(Frozen):
+    """`steps` optimizer steps of `global_batch_samples` samples each; `microbatch` samples per device and forward pass."""
+
+    steps: Integer
+    global_batch_samples: Integer
+    global_batch_tokens: Integer
+    microbatch: Integer
+    optimizer: OptimizerPlan
+    schedule: SchedulePlan
+    deterministic: bool
+
+
+class PrecisionPlan(Frozen):
+    """Number formats of parameters, matrix products and gradient sums."""
+
+    param: Literal["fp32"]
+    compute: PrecisionName
+    reduce: Literal["fp32", "bf16", "fp16"]
+
+
+class ParallelismPlan(Frozen):
+    """How the model lies on the devices: one copy each (none, ddp), or sharded (fsdp)."""
+
+    strategy: Literal["none", "ddp", "fsdp"]
+    devices: Integer
+    nodes: Integer
+    activation_checkpointing: bool
+
+
+class HardwarePlan(Frozen):
+    """Devices, with the catalogue's figures that the estimate used."""
+
+    gpu: Name
+    count: Integer
+    per_node: Integer
+    memory_bytes: Integer
+    peak_flops: Float
+    usd_per_gpu_hour: Float
+
+
+class EvaluationPlan(Frozen):
+    """Held-out loss per source every `interval_steps`; prompts are continued by the finished model."""
+
+    holdout: Fraction
+    interval_steps: Integer
+    max_tokens: Integer
+    prompts: tuple[Text, ...]
+    max_new_tokens: Integer
+
+
+class CheckpointsPlan(Frozen):
+    """Saved every `interval_steps` and at the end; the newest `keep` stay."""
+
+    interval_steps: Integer
+    keep: Integer
+    export: bool
+    export_dtype: Literal["fp32", "bf16", "fp16"]
+    max_shard_bytes: Integer
+
+
+class LoggingPlan(Frozen):
+    """Where metrics go."""
+
+    interval_steps: Integer
+    console: bool
+    jsonl: bool
+    tensorboard: TensorBoard | None
+    mlflow: MLflow | None
+    wandb: WandB | None
+
+
+class ExecutionPlan(Frozen):
+    """Where and how the job runs; left out of the fingerprint."""
+
+    workers: Integer
+    cache: Text | None
+    threads: Integer | None
+    offline: bool
+    slurm: Slurm
+
+
+class Estimate(Frozen):
+    """What it will take, before anything runs; `low` and `high` bound tokens/s by what the method has earned."""
+
+    tokens_per_s_per_gpu: Float
+    tokens_per_s_per_gpu_low: Float
+    tokens_per_s_per_gpu_high: Float
+    mfu: Float
+    peak_memory_bytes: Integer
+    hours: Float
+    hours_low: Float
+    hours_high: Float
+    usd: Float
+    usd_low: Float
+    usd_high: Float
+    method: Text
+
+
+class Step(Frozen):
+    """One node of the plan's graph."""
+
+    id: Name
+    kind: StepKind
+    inputs: tuple[Name, ...] = Field(description="Ids of the steps whose outputs it reads.")
+    source: Name | None = Field(description="prepare: the source it prepares.")
+    devices: Integer = Field(description="Processes it runs on; 1 for work on data.")
+    seconds: Float = Field(description="Estimate.")
+
+
+class Provenance(Frozen):
+    """Who set a value: a line of the recipe, a default of the language, or a pass with its reason."""
+
+    origin: Literal["recipe", "default", "pass"]
+    where: str = Field(description="file:line:col of the recipe, or the name of the pass.")
+    reason: str
+
+
+class RunPlan(Frozen):
+    """A frozen plan. Produced by `compiler.pipeline.compile_plan`, executed by `runtime`."""
+
+    format_version: str
+    name: Name
+    fingerprint: str = Field(description="sha256 over all that gives the run its meaning; see compiler/fingerprint.py.")
+    resume_key: str = Field(description="sha256 over what must be equal for a checkpoint to be continued.")
+    seed: Integer
+    objective: ObjectivePlan
+    model: ModelPlan
+    tokenizer: TokenizerPlan
+    budget: BudgetPlan
+    data: DataPlan
+    training: TrainingPlan
+    precision: PrecisionPlan
+    parallelism: ParallelismPlan
+    algorithms: tuple[AnyAlgorithm, ...]
+    evaluation: EvaluationPlan
+    checkpoints: CheckpointsPlan
+    hardware: HardwarePlan
+    logging: LoggingPlan
+    execution: ExecutionPlan
+    estimate: Estimate
+    steps: tuple[Step, ...]
+    provenance: dict[str, Provenance]
+
+    @property
+    def short_fingerprint(self) -> str:
+        """The eight digits that folders carry."""
+        return self.fingerprint[:8]
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> RunPlan:
+        for problem in self._problems():
+            raise ValueError(problem)
+        return self
+
+    def _problems(self) -> list[str]:
+        """Invariants that span sections; an empty list says that the plan holds together."""
+        data, training = self.data, self.training
+        found = []
+        tokens = training.steps * training.global_batch_tokens
+        if training.global_batch_tokens != training.global_batch_samples * data.sequence_length:
+            found.append("a global batch is not a whole number of sequences")
+        if self.budget.tokens != tokens:
+            found.append(f"the budget is {self.budget.tokens} tokens, the steps train on {tokens}")
+        edges = [0, *(phase.end_token for phase in data.phases)]
+        if edges[-1] != tokens or any(p.start_token != e for p, e in zip(data.phases, edges, strict=False)):
+            found.append("the phases do not cover the run from its first token to its last")
+        for phase in data.phases:
+            drawn = sum(share.tokens for share in phase.sources.values())
+            if drawn != phase.end_token - phase.start_token:
+                found.append(f"phase {phase.id} spans {phase.end_token - phase.start_token} tokens and draws {drawn}")
+            if any(share.tokens != share.samples * data.sequence_length for share in phase.sources.values()):
+                found.append(f"phase {phase.id} draws a part of a sample")
+            if not set(phase.sources) <= set(data.sources):
+                found.append(f"phase {phase.id} draws from a source that the plan does not have")
+        ids = [step.id for step in self.steps]
+        for i, step in enumerate(self.steps):
+            if not set(step.inputs) <= set(ids[:i]):
+                found.append(f"step {step.id} reads a step that does not come before it")
+        if len(set(ids)) != len(ids):
+            found.append("two steps have one id")
+        if self.tokenizer.vocab_size > self.model.vocab_size:
+            found.append("the tokenizer has more tokens than the model has rows")
+        return found

@@ -1,0 +1,31 @@
+"""The list of techniques, and the only place where one is registered: an import and a union member each."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from schemas.techniques.base import Algorithm, Technique, Window
+from schemas.techniques.distillation import Distillation, DistillationAlgorithm
+from schemas.techniques.ema import Ema, EmaAlgorithm
+from schemas.techniques.gradient_clipping import GradientClipping, GradientClippingAlgorithm
+from schemas.techniques.pruning import Pruning, PruningAlgorithm
+from schemas.techniques.sequence_length_warmup import SequenceLengthWarmup, SequenceLengthWarmupAlgorithm
+
+__all__ = ["TECHNIQUES", "Algorithm", "AnyAlgorithm", "Technique", "Window"]
+
+AnyAlgorithm = Annotated[
+    SequenceLengthWarmupAlgorithm | GradientClippingAlgorithm | EmaAlgorithm | PruningAlgorithm | DistillationAlgorithm,
+    Field(discriminator="kind"),
+]
+"""What may stand in `plan.algorithms`."""
+
+TECHNIQUES: dict[str, tuple[type[Technique], str]] = {
+    "sequence_length_warmup": (SequenceLengthWarmup, "data.curriculum"),
+    "distillation": (Distillation, "distillation"),
+    "pruning": (Pruning, "compression"),
+    "gradient_clipping": (GradientClipping, "training.gradient_clipping"),
+    "ema": (Ema, "averaging"),
+}
+"""Kind -> (knobs, where in the recipe it stands). The order is the one in which fragments are merged and algorithms run."""

@@ -1,0 +1,84 @@
+"""What a recipe says of training: batch, optimizer, schedule, precision, averaging."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from schemas.base import Float, Fraction, Frozen, Integer
+from schemas.techniques.gradient_clipping import GradientClipping
+from schemas.units import Time, Tokens, TrainingTime
+
+__all__ = ["Optimizer", "OptimizerKind", "Precision", "PrecisionName", "Schedule", "ScheduleKind", "Training"]
+
+OptimizerKind = Literal["adamw", "decoupled_adamw", "decoupled_lionw", "sgd"]
+ScheduleKind = Literal["cosine", "linear", "constant", "inverse_sqrt"]
+PrecisionName = Literal["fp32", "bf16", "fp16", "fp8"]
+
+
+class Optimizer(Frozen):
+    """The optimizer; what is left out is set by the plan, which says why."""
+
+    kind: OptimizerKind = Field(
+        "adamw",
+        description="adamw (torch; weight decay times learning rate), Composer's decoupled_adamw and decoupled_lionw "
+        "(weight decay on its own scale), or sgd.",
+    )
+    lr: Float | None = Field(None, gt=0, le=10, description="Peak learning rate; default: by model size.", examples=[3e-4])
+    betas: tuple[Fraction, Fraction] = Field((0.9, 0.95), description="Decay of the moments; sgd: the first is momentum.")
+    eps: Float = Field(1e-8, gt=0, le=1, description="Added to the denominator (adamw kinds).")
+    weight_decay: Float | None = Field(None, ge=0, le=1, description="Default: 0.1, or 1e-5 where decay is decoupled.")
+
+
+class Schedule(Frozen):
+    """Learning rate over the run: warmup, then the shape named."""
+
+    kind: ScheduleKind = Field(
+        "cosine", description="cosine, linear or constant after warmup; inverse_sqrt with a linear cooldown."
+    )
+    warmup: TrainingTime = Field(Time(0.01, "dur"), description="Length of the linear rise from 0.")
+    cooldown: TrainingTime = Field(Time(0.0, "dur"), description="inverse_sqrt: length of the linear end.")
+    final: Fraction = Field(0.1, description="Share of the peak at the end (cosine, linear).")
+
+
+class Training(Frozen):
+    """How the model is trained."""
+
+    batch: Tokens | None = Field(
+        None, gt=0, description="Tokens of one optimizer step over all devices; default: by model size.", examples=["0.5M tok"]
+    )
+    microbatch: Integer | None = Field(
+        None, ge=1, le=1 << 20, description="Samples in one forward pass of a device; default: the largest that fits."
+    )
+    optimizer: Optimizer = Field(Optimizer(), description="The optimizer.")
+    schedule: Schedule = Field(Schedule(), description="Learning rate over the run.")
+    duration: TrainingTime | None = Field(
+        None, description="Length of the run, instead of a budget.", examples=["1e9tok", "2000ba"]
+    )
+    gradient_clipping: GradientClipping | None = Field(None, description="Limits gradients before each step.")
+    activation_checkpointing: bool | None = Field(
+        None, strict=True, description="Recompute activations in the backward pass; default: only where memory needs it."
+    )
+    compile: bool = Field(False, strict=True, description="torch.compile the model.")
+    deterministic: bool = Field(True, strict=True, description="Deterministic kernels: the same run to the last bit.")
+
+    @model_validator(mode="after")
+    def _duration_is_absolute(self) -> Training:
+        if self.duration is not None and (self.duration.unit == "dur" or self.duration.value == 0):
+            raise PydanticCustomError(
+                "conflict",
+                "the length of the run can't be a share of itself, nor zero",
+                {"key": "duration", "fix": "duration: 2000ba"},
+            )
+        return self
+
+
+class Precision(Frozen):
+    """Number formats. `precision: bf16` is short for `{compute: bf16}`."""
+
+    compute: PrecisionName | None = Field(
+        None, description="Format of matrix products; default: the best that the hardware has (fp32 on a CPU)."
+    )
+    reduce: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="Format in which gradients are summed over devices (FSDP).")

@@ -1,0 +1,191 @@
+"""No dead knobs: for every key of the recipe, a change of it changes the plan, and the fingerprint iff it has meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from pydantic import BaseModel
+
+from schemas.recipe import Recipe
+from tests.recipes import plan_text
+
+BASE = """\
+name: base
+seed: 17
+objective: {kind: causal_lm}
+model: {family: llama, hidden_size: 64, num_layers: 2, num_heads: 4}
+tokenizer: {vocab_size: 2048}
+data:
+  sequence_length: 128
+  sources:
+    code: {builtin: cpython-library}
+    prose: {builtin: cpython-docs}
+  mixture:
+    - {from: 0dur, weights: {code: 0.5, prose: 0.5}}
+    - {from: 0.5dur, weights: {code: 0.2, prose: 0.8}}
+  curriculum: {kind: sequence_length_warmup}
+budget: {tokens: 1M tok, inference: {requests: 1M}}
+hardware: {gpu: h100-sxm-80gb, count: 2}
+training: {batch: 8192 tok, gradient_clipping: {}}
+compression: [{kind: pruning}]
+distillation: {teacher: big}
+averaging: {}
+launch: {slurm: {}}
+"""
+
+# Path -> overrides that change it. A key that another one excludes comes with what makes room for it.
+CHANGES: dict[str, tuple[str, ...]] = {
+    "name": ("name=other",),
+    "seed": ("seed=18",),
+    "objective.z_loss": ("objective.z_loss=1e-4",),
+    "model.family": ("model.family=gpt2",),
+    "model.size": ("model={size: 2M}",),
+    "model.hidden_size": ("model.hidden_size=128",),
+    "model.num_layers": ("model.num_layers=3",),
+    "model.num_heads": ("model.num_heads=2",),
+    "model.num_kv_heads": ("model.num_kv_heads=2",),
+    "model.intermediate_size": ("model.intermediate_size=256",),
+    "model.vocab_size": ("model.vocab_size=4096",),
+    "model.tie_embeddings": ("model.tie_embeddings=false",),
+    "model.dropout": ("model.dropout=0.1",),
+    "model.rope_theta": ("model.rope_theta=5e5",),
+    "model.init_std": ("model.init_std=0.01",),
+    "model.attention": ("model.attention=eager",),
+    "tokenizer.kind": ("tokenizer={kind: pretrained, hub: gpt2, vocab_size: 50257}",),
+    "tokenizer.vocab_size": ("tokenizer.vocab_size=1024",),
+    "tokenizer.max_bytes": ("tokenizer.max_bytes=1MB",),
+    "tokenizer.path": ("tokenizer={kind: pretrained, path: a, vocab_size: 2048}",),
+    "tokenizer.hub": ("tokenizer={kind: pretrained, hub: b, vocab_size: 2048}",),
+    "tokenizer.revision": ("tokenizer={kind: pretrained, hub: b, vocab_size: 2048, revision: abc}",),
+    "data.sequence_length": ("data.sequence_length=64",),
+    "data.sources": ("data.sources.code.tokens=9M",),
+    "data.mixture[].from": ("data.mixture[1].from=0.25dur",),
+    "data.mixture[].weights": ("data.mixture[1].weights={code: 0.4, prose: 0.6}",),
+    "data.curriculum.start_length": ("data.curriculum.start_length=32",),
+    "data.curriculum.duration": ("data.curriculum.duration=0.5dur",),
+    "data.curriculum.step_size": ("data.curriculum.step_size=16",),
+    "data.curriculum.truncate": ("data.curriculum.truncate=false",),
+    "data.selection.min_bytes": ("data.selection.min_bytes=100",),
+    "data.selection.max_bytes": ("data.selection.max_bytes=1MB",),
+    "data.selection.deduplicate": ("data.selection.deduplicate=exact",),
+    "budget.tokens": ("budget.tokens=2M",),
+    "budget.tokens_per_parameter": ("budget={tokens_per_parameter: 20}",),
+    "budget.flops": ("budget={flops: 1e12}",),
+    "budget.target_loss": ("model={size: auto}", "budget={target_loss: 3.4}", "training={}"),
+    "budget.match_chinchilla": ("model={size: auto}", "budget={match_chinchilla: 50M}", "training={}"),
+    "budget.inference.tokens": ("budget.inference={tokens: 1B}",),
+    "budget.inference.requests": ("budget.inference.requests=2M",),
+    "budget.inference.input_tokens": ("budget.inference.input_tokens=71",),
+    "budget.inference.output_tokens": ("budget.inference.output_tokens=216",),
+    "budget.scaling_law": ("budget.scaling_law=sardana",),
+    "budget.max_cost": ("budget.max_cost=$10k",),
+    "budget.max_hours": ("budget.max_hours=9h",),
+    "hardware.gpu": ("hardware.gpu=a100-sxm-80gb",),
+    "hardware.count": ("hardware.count=4",),
+    "hardware.per_node": ("hardware.per_node=1",),
+    "hardware.price": ("hardware.price=$9/gpu-hour",),
+    "hardware.mfu": ("hardware.mfu=0.3",),
+    "training.batch": ("training.batch=16384 tok",),
+    "training.microbatch": ("training.microbatch=2",),
+    "training.optimizer.kind": ("training.optimizer.kind=sgd",),
+    "training.optimizer.lr": ("training.optimizer.lr=1e-5",),
+    "training.optimizer.betas": ("training.optimizer.betas=[0.8, 0.9]",),
+    "training.optimizer.eps": ("training.optimizer.eps=1e-6",),
+    "training.optimizer.weight_decay": ("training.optimizer.weight_decay=0.05",),
+    "training.schedule.kind": ("training.schedule.kind=linear",),
+    "training.schedule.warmup": ("training.schedule.warmup=9ba",),
+    "training.schedule.cooldown": ("training.schedule={kind: inverse_sqrt, cooldown: 9ba}",),
+    "training.schedule.final": ("training.schedule.final=0.2",),
+    "training.duration": ("budget={}", "training.duration=77ba"),
+    "training.gradient_clipping.kind": ("training.gradient_clipping.kind=value",),
+    "training.gradient_clipping.threshold": ("training.gradient_clipping.threshold=0.5",),
+    "training.activation_checkpointing": ("training.activation_checkpointing=true",),
+    "training.compile": ("training.compile=true",),
+    "training.deterministic": ("training.deterministic=false",),
+    "precision.compute": ("precision=fp16",),
+    "precision.reduce": ("precision.reduce=bf16",),
+    "compression[].sparsity": ("compression[0].sparsity=0.3",),
+    "compression[].scope": ("compression=[{kind: pruning, scope: global}]", "hardware.count=1"),
+    "compression[].start": ("compression[0].start=0.1dur",),
+    "compression[].end": ("compression[0].end=0.9dur",),
+    "compression[].interval": ("compression[0].interval=5ba",),
+    "distillation.teacher": ("distillation.teacher=bigger",),
+    "distillation.temperature": ("distillation.temperature=2",),
+    "distillation.weight": ("distillation.weight=0.9",),
+    "distillation.start": ("distillation.start=0.1dur",),
+    "distillation.end": ("distillation.end=0.5dur",),
+    "averaging.half_life": ("averaging.half_life=9ba",),
+    "averaging.update_interval": ("averaging.update_interval=3ba",),
+    "averaging.start": ("averaging.start=0.5dur",),
+    "evaluation.holdout": ("evaluation.holdout=0.02",),
+    "evaluation.interval": ("evaluation.interval=9ba",),
+    "evaluation.max_tokens": ("evaluation.max_tokens=9k",),
+    "evaluation.prompts": ("evaluation.prompts=[hello]",),
+    "evaluation.max_new_tokens": ("evaluation.max_new_tokens=9",),
+    "checkpoints.interval": ("checkpoints.interval=9ba",),
+    "checkpoints.keep": ("checkpoints.keep=3",),
+    "checkpoints.export": ("checkpoints.export=false",),
+    "checkpoints.export_dtype": ("checkpoints.export_dtype=bf16",),
+    "checkpoints.max_shard": ("checkpoints.max_shard=1GB",),
+    "logging.interval": ("logging.interval=9ba",),
+    "logging.console": ("logging.console=false",),
+    "logging.jsonl": ("logging.jsonl=false",),
+    "logging.tensorboard": ("logging.tensorboard={}",),
+    "logging.mlflow.experiment": ("logging.mlflow={experiment: mine}",),
+    "logging.mlflow.tracking_uri": ("logging.mlflow={tracking_uri: sqlite:///x.db}",),
+    "logging.wandb.project": ("logging.wandb={project: mine}",),
+    "logging.wandb.entity": ("logging.wandb={entity: team}",),
+    "logging.wandb.mode": ("logging.wandb={mode: online}",),
+    "launch.workers": ("launch.workers=2",),
+    "launch.cache": ("launch.cache=/scratch/cache",),
+    "launch.slurm.partition": ("launch.slurm.partition=big",),
+    "launch.slurm.account": ("launch.slurm.account=lab",),
+    "launch.slurm.qos": ("launch.slurm.qos=high",),
+    "launch.slurm.time": ("launch.slurm.time=9h",),
+    "launch.threads": ("launch.threads=3",),
+    "launch.offline": ("launch.offline=true",),
+}
+
+# One word is the only choice today; a change is refused, which tests/errors/ shows.
+SINGLE = {"objective.kind", "data.curriculum.kind", "compression[].kind", "distillation.kind", "averaging.kind", "launch.kind"}
+# Where and how it runs: in the plan, outside of the fingerprint.
+PLACE = ("logging.", "launch.")
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models(part)]
+
+
+def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, info in model.model_fields.items():
+        path = f"{prefix}{info.alias or name}"
+        inner = _models(info.annotation)
+        if path == "data.sources" or not inner or not inner[0].model_fields:
+            yield path
+        else:
+            yield from _keys(inner[0], f"{path}[]." if "tuple" in str(info.annotation) else f"{path}.")
+
+
+def test_every_key_of_the_language_is_listed() -> None:
+    """A new key needs a row here."""
+    assert set(_keys(Recipe)) - SINGLE == set(CHANGES)
+
+
+@pytest.mark.parametrize("key", CHANGES)
+def test_changing_a_key_changes_the_plan(key: str, tmp_path: Path) -> None:
+    """The change reaches the plan, in more than provenance; only where-it-runs leaves the fingerprint alone."""
+    without: tuple[str, ...] = ()
+    if key in ("budget.target_loss", "budget.match_chinchilla"):
+        without = ("model={size: auto}", "budget={match_chinchilla: 100M}", "training={}")
+    before, after = plan_text(BASE, tmp_path, *without), plan_text(BASE, tmp_path, *CHANGES[key])
+    meaning = {"provenance", "fingerprint", "resume_key"}
+
+    assert before.model_dump(exclude=meaning) != after.model_dump(exclude=meaning)
+    # An effort that is only derived (mfu) or a limit of money changes no result; all else is another run.
+    expect_same = key.startswith(PLACE) or key == "hardware.mfu"
+    assert (before.fingerprint == after.fingerprint) == expect_same

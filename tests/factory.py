@@ -1,0 +1,108 @@
+"""Plans made by hand, so that the runtime is tested without the compiler."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from schemas.plan import RunPlan
+
+__all__ = ["tiny_plan"]
+
+
+def tiny_plan(**changes: Any) -> RunPlan:
+    """A plan of a 2-layer llama on two built-in sources, 12 steps of 8 samples x 64 tokens; sections can be replaced.
+
+    A section given as a mapping updates that section: `tiny_plan(training={"steps": 4})` is checked like any plan, so
+    budget and phases must be changed with it.
+    """
+    sequence_length, batch, steps = 64, 8, 12
+    tokens = sequence_length * batch * steps
+    plan: dict[str, Any] = {
+        "format_version": "1.0",
+        "name": "tiny",
+        "fingerprint": "0" * 64,
+        "resume_key": "1" * 64,
+        "seed": 17,
+        "objective": {"kind": "causal_lm", "z_loss": 0.0},
+        "model": {
+            "family": "llama", "num_parameters": 26_720, "num_embedding_parameters": 16_384, "vocab_size": 512,
+            "hidden_size": 32, "num_layers": 1, "num_heads": 2, "num_kv_heads": 2, "intermediate_size": 64,
+            "max_sequence_length": 64, "tie_embeddings": True, "dropout": 0.0, "rope_theta": 10000.0, "norm_eps": 1e-5,
+            "init_std": 0.02, "attention": "sdpa", "compile": False,
+        },
+        "tokenizer": {
+            "kind": "bpe", "vocab_size": 512, "max_bytes": 200_000, "path": None, "hub": None, "revision": None,
+        },
+        "budget": {
+            "tokens": tokens, "train_flops": 1e9, "inference_tokens": 0, "inference_flops": 0.0, "loss": 6.0,
+            "scaling_law": "besiroglu", "extrapolated": True,
+            "optimal_parameters": 1, "optimal_tokens": 1, "tokens_per_parameter": 0.2,
+            "max_cost_usd": None, "max_seconds": None,
+        },
+        "data": {
+            "sequence_length": sequence_length,
+            "sources": {
+                "code": {"builtin": "cpython-library"},
+                "prose": {"builtin": "cpython-docs"},
+            },
+            "phases": [
+                {
+                    "id": "phase0", "start_token": 0, "end_token": tokens,
+                    "sources": {
+                        "code": {"samples": 72, "tokens": 72 * sequence_length},
+                        "prose": {"samples": 24, "tokens": 24 * sequence_length},
+                    },
+                }
+            ],
+            "selection": {},
+        },
+        "training": {
+            "steps": steps, "global_batch_samples": batch, "global_batch_tokens": batch * sequence_length, "microbatch": 8,
+            "optimizer": {"kind": "adamw", "lr": 0.003, "betas": [0.9, 0.95], "eps": 1e-8, "weight_decay": 0.1},
+            "schedule": {"kind": "cosine", "warmup_steps": 2, "cooldown_steps": 0, "final_fraction": 0.1},
+            "deterministic": True,
+        },
+        "precision": {"param": "fp32", "compute": "fp32", "reduce": "fp32"},
+        "parallelism": {"strategy": "none", "devices": 1, "nodes": 1, "activation_checkpointing": False},
+        "algorithms": [],
+        "evaluation": {
+            "holdout": 0.05, "interval_steps": 6, "max_tokens": 4096, "prompts": ["def main("], "max_new_tokens": 8,
+        },
+        "checkpoints": {
+            "interval_steps": 4, "keep": 2, "export": True, "export_dtype": "fp32", "max_shard_bytes": 5_000_000_000,
+        },
+        "hardware": {
+            "gpu": "cpu", "count": 1, "per_node": 1, "memory_bytes": 16_000_000_000, "peak_flops": 1e11,
+            "usd_per_gpu_hour": 0.0,
+        },
+        "logging": {
+            "interval_steps": 1, "console": True, "jsonl": True, "tensorboard": None, "mlflow": None, "wandb": None,
+        },
+        "execution": {"workers": 0, "cache": None, "threads": None, "offline": True, "slurm": {}},
+        "estimate": {
+            "tokens_per_s_per_gpu": 1000.0, "tokens_per_s_per_gpu_low": 500.0, "tokens_per_s_per_gpu_high": 2000.0,
+            "mfu": 0.1, "peak_memory_bytes": 1_000_000, "hours": 0.01, "hours_low": 0.005, "hours_high": 0.02, "usd": 0.0,
+            "usd_low": 0.0, "usd_high": 0.0, "method": "by hand",
+        },
+        "steps": [
+            {"id": "tokenizer", "kind": "tokenizer", "inputs": [], "source": None, "devices": 1, "seconds": 1.0},
+            {"id": "prepare-code", "kind": "prepare", "inputs": ["tokenizer"], "source": "code", "devices": 1, "seconds": 1.0},
+            {"id": "prepare-prose", "kind": "prepare", "inputs": ["tokenizer"], "source": "prose", "devices": 1, "seconds": 1.0},
+            {
+                "id": "train", "kind": "train", "inputs": ["tokenizer", "prepare-code", "prepare-prose"], "source": None,
+                "devices": 1, "seconds": 1.0,
+            },
+            {
+                "id": "evaluate", "kind": "evaluate", "inputs": ["tokenizer", "prepare-code", "prepare-prose", "train"],
+                "source": None, "devices": 1, "seconds": 1.0,
+            },
+            {"id": "export", "kind": "export", "inputs": ["tokenizer", "train"], "source": None, "devices": 1, "seconds": 1.0},
+        ],
+        "provenance": {},
+    }  # fmt: skip
+    for section, change in changes.items():
+        if isinstance(change, dict) and section != "provenance":
+            plan[section] = {**plan[section], **change}
+        else:
+            plan[section] = change
+    return RunPlan.model_validate(plan)

@@ -1,0 +1,94 @@
+"""Quantities: what is read, what is refused, and how they are printed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from schemas import units
+
+READ: list[tuple[Any, Any, float]] = [
+    (units.Count, "1.3B", 1_300_000_000),
+    (units.Count, "125M params", 125_000_000),
+    (units.Count, 7e9, 7_000_000_000),
+    (units.Tokens, "300B tok", 300_000_000_000),
+    (units.Tokens, "2M tok", 2_000_000),
+    (units.Tokens, "0.5M tokens", 500_000),
+    (units.Tokens, "1e9", 1_000_000_000),
+    (units.Tokens, "1_000", 1000),
+    (units.Flops, "1e22 FLOP", 1e22),
+    (units.Usd, "$60k", 60_000),
+    (units.Usd, "1.5M USD", 1_500_000),
+    (units.GpuHourPrice, "$2.10/gpu-hour", 2.10),
+    (units.GpuHourPrice, "3/h", 3),
+    (units.Seconds, "36h", 129_600),
+    (units.Seconds, "90min", 5400),
+    (units.Bytes, "80GB", 80_000_000_000),
+    (units.Bytes, "16GiB", 17_179_869_184),
+]
+
+REFUSED: list[tuple[Any, Any]] = [
+    (units.Tokens, "8h"),
+    (units.Tokens, "$60k"),
+    (units.Tokens, "-1B tok"),
+    (units.Tokens, True),
+    (units.Tokens, float("nan")),
+    (units.Tokens, float("inf")),
+    (units.Tokens, "1e99"),
+    (units.Tokens, "9" * 400),
+    (units.Count, "7 Billionen"),
+    (units.Flops, "300B tok"),
+    (units.Usd, "60k EUR"),
+    (units.GpuHourPrice, "$2.10/month"),
+    (units.Seconds, "36 gpu"),
+    (units.Bytes, "80 tok"),
+    (units.TrainingTime, "10"),
+    (units.TrainingTime, 10),
+    (units.TrainingTime, "1.5dur"),
+    (units.TrainingTime, "-3ba"),
+    (units.TrainingTime, "1e999tok"),
+]
+
+
+@pytest.mark.parametrize(("kind", "text", "value"), READ, ids=lambda v: str(v)[:20])
+def test_quantities_are_read_exactly(kind: Any, text: Any, value: float) -> None:
+    """A decimal with a suffix loses nothing to floating point."""
+    assert TypeAdapter(kind).validate_python(text) == value
+
+
+@pytest.mark.parametrize(("kind", "text"), REFUSED, ids=lambda v: str(v)[:20])
+def test_wrong_quantities_are_refused(kind: Any, text: Any) -> None:
+    """The unit of another quantity, negative, absurd or non-finite numbers."""
+    with pytest.raises(ValidationError):
+        TypeAdapter(kind).validate_python(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "unit"), [("10ba", 10, "ba"), ("1.3e9tok", 1.3e9, "tok"), ("2ep", 2, "ep"), ("0.8dur", 0.8, "dur")]
+)
+def test_composer_time_strings(text: str, value: float, unit: str) -> None:
+    """Composer's own spelling, and back to text."""
+    time = units.parse_time(text)
+
+    assert time == (value, unit)
+    assert units.parse_time(str(time)) == time
+
+
+@given(st.integers(0, 10**15))
+def test_format_and_parse_agree(value: int) -> None:
+    """What is printed can be read again, within the four digits printed."""
+    read = TypeAdapter(units.Tokens).validate_python(units.format_tokens(value))
+
+    assert read == pytest.approx(value, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(30, "30 s"), (5400, "90 min"), (129_600, "36 h"), (864_000, "10 d"), (0, "0 s")]
+)
+def test_times_are_printed_in_the_unit_that_people_use(value: float, text: str) -> None:
+    """Seconds, minutes, hours, days."""
+    assert units.format_seconds(value) == text
