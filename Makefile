@@ -8,7 +8,7 @@ BIN_NEXT := .venv-next/bin
 STAMP_NEXT := .venv-next/.installed
 PYTEST := -m pytest -q -n auto --dist loadgroup
 
-.PHONY: demo test check fix schemas golden test-next bench mutate kill-resume lock clean help
+.PHONY: demo test check fix tree schemas golden test-next bench mutate kill-resume lock clean help
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -49,6 +49,9 @@ lint: $(STAMP) ## format, lint, types, import contracts
 fix: $(STAMP) ## format, and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+tree: ## rewrite the tree in README.md
+	$(BIN)/python .ci/tree.py
 
 schemas: $(STAMP) ## rewrite JSON Schemas and generated docs
 	$(BIN)/python -m compiler.schema_docs

@@ -180,7 +180,6 @@ def _publish(target: Path, files: Mapping[str, str]) -> None:
         replaced = _swap(temporary, target, f".old-{token}")
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    _sync(target.parent)
     for old in replaced:
         _carry_over(old, target, files)
 
@@ -205,6 +204,7 @@ def _swap(new: Path, target: Path, prefix: str) -> list[Path]:
 
 
 def _write(folder: Path, files: Mapping[str, str]) -> None:
+    """Write the files and wait until the disk has them: a rename must not survive a power cut that its content doesn't."""
     for path, content in files.items():
         file = folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -213,16 +213,6 @@ def _write(folder: Path, files: Mapping[str, str]) -> None:
             handle.flush()
             os.fsync(handle.fileno())
         file.chmod(0o755 if path in _EXECUTABLE else 0o644)
-    for below in (folder / "launch", folder):
-        _sync(below)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _carry_over(old: Path, target: Path, files: Mapping[str, str]) -> None:

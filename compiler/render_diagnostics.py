@@ -187,7 +187,8 @@ class _Text:
         for finding in found:
             # The general reason once for each code; what is particular to the finding always.
             why = finding.reason or (_why(finding) if finding.code not in explained else "")
-            explained.add(finding.code)
+            if not finding.reason:
+                explained.add(finding.code)
             blocks.append("\n".join(self._block(finding, why)))
         return "\n\n".join([*blocks, self._count(found)]) + "\n"
 

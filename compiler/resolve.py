@@ -14,7 +14,7 @@ from compiler.load import load
 from compiler.overrides import apply_overrides
 from compiler.spans import OVERRIDES, RecipeError, SpanIndex
 from compiler.tree import MAX_DEPTH, MAX_VALUES, Entry, Node, PathKey, Plain, mapping, walk
-from compiler.variables import Expander
+from compiler.variables import Expander, references
 from compiler.yaml_errors import ReadError
 from schemas.diagnostics import Diagnostic
 
@@ -52,12 +52,14 @@ def resolve(path: Path, overrides: Sequence[str] = ()) -> Resolved:
     reader = _Reader(path)
     try:
         root = reader.read(path)
+        mentioned: frozenset[str] = frozenset()
         if overrides:
+            mentioned = references(root)  # an override of the only use makes no variable superfluous
             shown = tuple(text.encode("utf-8", "replace").decode("utf-8") for text in overrides)
             reader.texts[OVERRIDES] = shown
             root, findings = apply_overrides(root, overrides)
             reader.diagnostics.extend(findings)
-        root, findings = _put_variables(root, frozenset({reader.label(path), OVERRIDES}))
+        root, findings = _put_variables(root, frozenset({reader.label(path), OVERRIDES}), mentioned)
         reader.diagnostics.extend(findings)
         _check_size(root)
     except ReadError as error:
@@ -179,7 +181,7 @@ def _merge(base: Node, over: Node) -> Node:
     return replace(mapping(entries, over.place), broken=base.broken or over.broken)
 
 
-def _put_variables(root: Node, files: frozenset[str]) -> tuple[Node, tuple[Diagnostic, ...]]:
+def _put_variables(root: Node, files: frozenset[str], mentioned: frozenset[str]) -> tuple[Node, tuple[Diagnostic, ...]]:
     """The recipe without `extends` and `variables`, references replaced; unused variables of `files` are warned of."""
     assert isinstance(root.value, Mapping)
     entry = root.value.get("variables")
@@ -200,5 +202,5 @@ def _put_variables(root: Node, files: frozenset[str]) -> tuple[Node, tuple[Diagn
     expander = Expander(variables)
     kept = {key: value for key, value in root.value.items() if key not in ("extends", "variables")}
     result = expander.expand(replace(mapping(kept, root.place), broken=root.broken))
-    warnings = expander.unused(files)
+    warnings = expander.unused(files, mentioned)
     return result, (*findings, *expander.diagnostics, *warnings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-__all__ = ["closest", "did_you_mean"]
+__all__ = ["closest"]
 
 
 def closest(word: str, candidates: Iterable[str]) -> str | None:
@@ -16,9 +16,3 @@ def closest(word: str, candidates: Iterable[str]) -> str | None:
         folded.setdefault(candidate.lower().replace("-", "_"), candidate)
     found = difflib.get_close_matches(word[:64].lower().replace("-", "_"), folded, n=1, cutoff=0.6)
     return folded[found[0]] if found else None
-
-
-def did_you_mean(word: str, candidates: Iterable[str]) -> str:
-    """`did you mean `lr`?`, or nothing."""
-    found = closest(word, candidates)
-    return f"did you mean `{found}`?" if found is not None else ""

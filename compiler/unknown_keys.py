@@ -79,8 +79,8 @@ def _value(place: Site, resolved: Resolved) -> str:
 def _translated(path: str, place: Site, resolved: Resolved) -> str:
     """The value for a key of another trainer.
 
-    Where units or words differ (a batch is 32 samples there, 0.5M tokens here) the old value would be a trap: 
-    of ours is shown instead.
+    Where units or words differ (a batch is 32 samples there, 0.5M tokens here) the old value would be a trap: an
+    example of ours is shown instead.
     """
     target = language.site(path.split("."))
     annotation, metadata = language.strip(target.annotation, target.metadata)

@@ -11,17 +11,23 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from compiler.suggest import did_you_mean
-from compiler.tree import MAX_DEPTH, MAX_VALUES, Entry, Node, mapping, sequence
+from compiler.suggest import closest
+from compiler.tree import MAX_DEPTH, MAX_VALUES, Entry, Node, mapping, sequence, walk
 from compiler.yaml_errors import ReadError
 from schemas.diagnostics import Diagnostic, Related, Severity
 
-__all__ = ["Expander"]
+__all__ = ["Expander", "references"]
 
 _REFERENCE: Final = re.compile(r"\$\$\{|\$\{(?P<name>[^{}]*)\}|\$\{")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 # Texts put together from variables can grow exponentially (a: ${b}${b}, b: ${c}${c}, ...); real ones are short.
 _MOST_CHARACTERS: Final = 1_000_000
+
+
+def references(node: Node) -> frozenset[str]:
+    """Names that the texts below a node refer to."""
+    texts = (item.value for _, item in walk(node) if isinstance(item.value, str) and "${" in item.value)
+    return frozenset(match["name"].strip() for text in texts for match in _REFERENCE.finditer(text) if match["name"])
 
 
 class Expander:
@@ -55,15 +61,15 @@ class Expander:
             return self._text(node, node.value)
         return node
 
-    def unused(self, files: frozenset[str]) -> tuple[Diagnostic, ...]:
-        """Warnings for variables of these files that nothing used; call it when all is expanded."""
+    def unused(self, files: frozenset[str], mentioned: frozenset[str]) -> tuple[Diagnostic, ...]:
+        """Warnings for variables of these files that nothing used or `mentioned`; call it when all is expanded."""
         for name, entry in self._variables.items():
             if _NAME.fullmatch(name) is None:
                 message = f"`{name[:64]}` can't name a variable"
                 self.diagnostics.append(
                     Diagnostic(code="RC107", message=message, span=entry.key.span(), path="variables")
                 )
-        used = frozenset(self._used)
+        used = mentioned | self._used
         for name, entry in self._variables.items():
             self._variable(name, entry.node)  # an unused variable may hold a wrong reference, too
         return tuple(
@@ -134,13 +140,13 @@ class Expander:
         if name in self._expanded:
             return self._expanded[name]
         if name not in self._variables:
-            label = did_you_mean(name, self._variables)
-            message = f"unknown variable `{name[:64]}`"
+            near = closest(name, self._variables)
+            plain = f"define `{name[:64]}` under `variables:`, or write `$${{` for the plain text"
             self._report(
-                message,
+                f"unknown variable `{name[:64]}`",
                 use,
-                f"define `{name[:64]}` under `variables:`, or write `$${{` for the plain text",
-                label=label,
+                f"${{{near}}}" if near else plain,
+                label=f"did you mean `{near}`?" if near else "",
             )
             return None
         if name in self._active:

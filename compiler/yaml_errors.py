@@ -67,6 +67,7 @@ def syntax_error(
     began = getattr(getattr(error, "context_mark", None), "index", None)
     advice = next((item for item in _ADVICE if item.problem in problem), None)
     if text[max(0, noticed - 1) : noticed + 1] == "${":
+        noticed -= 1
         advice = _Advice("", "a variable needs quotes inside `{ }` and `[ ]`", 'write "${name}"')
     if advice is None:
         message = problem or (

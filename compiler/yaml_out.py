@@ -1,6 +1,6 @@
 """YAML text that never changes: the same value gives the same bytes under every library version.
 
-Own code rather than ruamel's emitter, which takes about 100 ms a plan and whose line breaks are its own affair
+Own code rather than ruamel's emitter, which takes 20 times as long and whose line breaks are its own affair
 (docs/adr/0002-plan-yaml-own-emitter.md). What is written is read alike by YAML 1.1 and 1.2 readers.
 """
 
@@ -14,7 +14,7 @@ from typing import Final
 
 __all__ = ["Value", "dump", "one_line"]
 
-Value = None | bool | int | float | str | Sequence["Value"] | Mapping[str, "Value"]
+Value = bool | int | float | str | Sequence["Value"] | Mapping[str, "Value"] | None
 """What plain YAML holds; a tuple is written like a list."""
 
 _WIDTH: Final = 120
@@ -42,7 +42,7 @@ def _float(value: float) -> str:
     return mantissa + ("" if "." in mantissa else ".0") + exponent + power
 
 
-def _scalar(value: None | bool | int | float | str) -> str:
+def _scalar(value: bool | int | float | str | None) -> str:
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -76,20 +76,33 @@ def _is_container(value: Value) -> bool:
     return isinstance(value, Mapping | Sequence) and not isinstance(value, str)
 
 
+def _fits(head: str, item: Value, depth: int) -> str | None:
+    """The value behind its key or dash on one line, or None if it stands in a block below.
+
+    Sections are blocks. Below them, what fits on a line or maps to scalars alone is one line.
+    """
+    if not _is_container(item) or not item:
+        return head + one_line(item)
+    if depth == 0:
+        return None
+    line = head + one_line(item)
+    is_leaf = isinstance(item, Mapping) and not any(_is_container(inner) for inner in item.values())
+    return line if is_leaf or len(line) <= _WIDTH else None
+
+
 def _lines(value: Mapping[str, Value] | Sequence[Value], depth: int) -> list[str]:
-    """The value in block form. Below the second level, what fits on a line, or maps to scalars alone, is one line."""
+    """The value in block form."""
     is_mapping = isinstance(value, Mapping)
     entries = value.items() if isinstance(value, Mapping) else (("", item) for item in value)
     pad = "  " * depth
     lines = []
     for key, item in entries:
         head = f"{pad}{_key(key)}: " if is_mapping else f"{pad}- "
-        flat = head + one_line(item)
-        is_leaf = isinstance(item, Mapping) and not any(_is_container(inner) for inner in item.values())
-        if not _is_container(item) or not item or (depth > 0 and (is_leaf or len(flat) <= _WIDTH)):
-            lines.append(flat)
+        line = _fits(head, item, depth)
+        if line is not None:
+            lines.append(line)
             continue
-        below = _lines(item, depth + 1)  # type: ignore[arg-type]  # a container, as was just asked
+        below = _lines(item, depth + 1)  # type: ignore[arg-type]  # a container, or it would have been one line
         if is_mapping:
             lines += [head.rstrip(), *below]
         else:  # the first line of a block stands behind its dash

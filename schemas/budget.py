@@ -19,10 +19,10 @@ TARGETS = ("tokens", "tokens_per_parameter", "flops", "target_loss", "match_chin
 class Inference(Frozen):
     """Demand over the model's life, which moves the optimum to smaller models trained for longer."""
 
-    tokens: Tokens | None = Field(None, description="All tokens, read and written, over the model's life.")
-    requests: Count | None = Field(None, description="Requests over the model's life.")
-    input_tokens: Count = Field(70, description="Tokens read per request (LMSYS-Chat average).")
-    output_tokens: Count = Field(215, description="Tokens written per request (LMSYS-Chat average).")
+    tokens: Tokens | None = Field(None, le=10**20, description="All tokens, read and written, over the model's life.")
+    requests: Count | None = Field(None, le=10**15, description="Requests over the model's life.")
+    input_tokens: Count = Field(70, le=10**7, description="Tokens read per request (LMSYS-Chat average).")
+    output_tokens: Count = Field(215, le=10**7, description="Tokens written per request (LMSYS-Chat average).")
 
     @model_validator(mode="after")
     def _one_demand(self) -> Inference:
@@ -30,7 +30,9 @@ class Inference(Frozen):
             raise PydanticCustomError(
                 "conflict",
                 "the demand is either `tokens` or `requests`",
-                {"key": "requests" if self.tokens is not None else "", "fix": "requests: 1B"},
+                {"first": "tokens", "key": "requests", "fix": ""}
+                if self.tokens is not None
+                else {"first": "", "key": "", "fix": "requests: 1B"},
             )
         return self
 
@@ -43,12 +45,12 @@ class Inference(Frozen):
 class Budget(Frozen):
     """One target and any limits. With `model.size: auto` the target also chooses the model."""
 
-    tokens: Tokens | None = Field(None, gt=0, description="Train on this many tokens.")
+    tokens: Tokens | None = Field(None, gt=0, le=10**17, description="Train on this many tokens.")
     tokens_per_parameter: Float | None = Field(None, gt=0, le=1e6, description="Train on this many tokens per parameter.")
-    flops: Flops | None = Field(None, gt=0, description="Spend this much on training (6 N D).")
+    flops: Flops | None = Field(None, gt=0, le=1e32, description="Spend this much on training (6 N D).")
     target_loss: Float | None = Field(None, gt=0, le=100, description="Reach this loss (nats per token) by the scaling law.")
     match_chinchilla: Count | None = Field(
-        None, gt=0, description="Reach the quality of a Chinchilla-optimal model of this size.", examples=["7B"]
+        None, gt=0, le=10**14, description="Reach the quality of a Chinchilla-optimal model of this size.", examples=["7B"]
     )
     inference: Inference | None = Field(None, description="Demand over the model's life.")
     scaling_law: ScalingLawName = Field("besiroglu", description="Constants of L(N, D) = E + A/N^alpha + B/D^beta.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -31,7 +31,7 @@ class Model(Frozen):
     """Family and size; every dimension that is left out is derived from `size`, and shown by `recipec plan`."""
 
     family: Family = Field("llama", description="llama (RoPE, RMSNorm, SwiGLU) or gpt2 (learned positions, LayerNorm, GELU).")
-    size: Literal["auto"] | Count | None = Field(
+    size: Literal["auto"] | Annotated[Count, Field(ge=1000, le=10**14)] | None = Field(
         None, description="Parameters, such as 1.3B; `auto` takes the optimum of `budget`.", examples=["auto", "1.3B"]
     )
     hidden_size: Integer | None = Field(None, ge=8, le=1 << 17, description="Width of the residual stream.")

@@ -47,7 +47,7 @@ class Training(Frozen):
     """How the model is trained."""
 
     batch: Tokens | None = Field(
-        None, gt=0, description="Tokens of one optimizer step over all devices; default: by model size.", examples=["0.5M tok"]
+        None, gt=0, le=10**10, description="Tokens of one optimizer step over all devices; default: by model size.", examples=["0.5M tok"]
     )
     microbatch: Integer | None = Field(
         None, ge=1, le=1 << 20, description="Samples in one forward pass of a device; default: the largest that fits."

@@ -97,6 +97,10 @@ class ScalingLaw:
             raise ValueError("no number of tokens brings a model of this size to the loss")
         return float((self.b / rest) ** (1 / self.beta))
 
+    def least_parameters_for(self, loss: float) -> float:
+        """The size below which no number of tokens reaches a loss (above the irreducible one): (A / (L - E))^(1/alpha)."""
+        return float((self.a / (loss - self.e)) ** (1 / self.alpha))
+
     def parameters_for(self, loss: float, tokens: float) -> float:
         """N at which D tokens reach a loss.
 

@@ -9,6 +9,9 @@ from schemas.units import format_count, format_tokens
 
 __all__ = ["batch"]
 
+# Text that exists is some 10^15 tokens; a thousand times more is nobody's plan.
+_MOST_TOKENS = 1e18
+
 
 def _usual_tokens(parameters: int) -> float:
     """0.33M tokens at 108M parameters, growing with N^(2/3) (OLMo-core's ladder): 1.7M at 1.3B, 5M at 7B."""
@@ -37,15 +40,15 @@ def _wanted_tokens(draft: Draft) -> tuple[Draft, float]:
                 help=f"budget: {{tokens: {format_tokens(20 * n)}}}   # about 20 tokens per parameter",
             )
         ), 20.0 * n
-    if loss > law.e + law.a * n**-law.alpha:
-        return draft, law.tokens_for(loss, n)
     if loss <= law.e:  # reported with the target itself
         return draft, 20.0 * n
-    smallest = law.parameters_for(loss, 1e18)
+    smallest = law.least_parameters_for(loss)
+    if n > smallest and (tokens := law.tokens_for(loss, n)) < _MOST_TOKENS:
+        return draft, tokens
     return draft.find(
         draft.diagnostic(
             "RC301",
-            f"{format_count(n)} parameters don't reach a loss of {loss:.4g} with any data",
+            f"{format_count(n)} parameters don't reach a loss of {loss:.4g} with any amount of data that there is",
             "model",
             "size",
             help=f"size: {format_count(smallest * 1.5)}",
@@ -70,6 +73,16 @@ def _conflict(draft: Draft) -> Draft:
     )
 
 
+def _even(samples: float) -> int:
+    """The number within 5 % that halves most often: 61 samples on a device leave only micro-batches of 1 or 61."""
+    for power in range(60, 0, -1):
+        step = 1 << power
+        multiple = round(samples / step) * step
+        if multiple and abs(multiple - samples) <= 0.05 * samples:
+            return multiple
+    return max(1, round(samples))
+
+
 def _samples(draft: Draft, tokens: float) -> tuple[Draft, int]:
     """Samples of a batch: whole sequences, the same number on every device."""
     said, length, devices = draft.recipe.training.batch, draft.recipe.data.sequence_length, draft.hardware.count
@@ -85,10 +98,10 @@ def _samples(draft: Draft, tokens: float) -> tuple[Draft, int]:
                     help=f"batch: {unit} tok",
                 )
             )
-        return draft, max(1, round(said / unit)) * devices
+        return draft, (said // unit if said % unit == 0 else _even(said / unit)) * devices
     # At least 500 steps, so that the schedule has room; at least one sequence for each device.
     usual = min(_usual_tokens(draft.model.num_parameters), tokens / 500)
-    return draft, max(1, round(usual / unit)) * devices
+    return draft, _even(usual / unit) * devices
 
 
 def _epoch_tokens(draft: Draft) -> int | None:

@@ -1,0 +1,210 @@
+"""`python -m runtime PLAN`: execute a plan here; the same command goes on from where an earlier one stopped.
+
+Exit codes: 0 finished, or stopped with everything saved; 1 the data or the plan has errors; 2 wrong usage; 3 the run
+failed; 4 a lock or a resume is refused; 130 and 143 stopped by SIGINT or SIGTERM outside of training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import errno
+import os
+import shutil
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from runtime.errors import RunError, RunFailed
+from runtime.execute import Outcome, execute
+from runtime.files import write_bytes
+from runtime.layout import Layout
+from runtime.load import load_plan
+from runtime.lock import hold
+from runtime.plots import draw_loss
+from runtime.report import write_report
+from runtime.resume import adopt
+from runtime.status import Status, rank, say, show_error, world_size
+from runtime.summary import summary
+from schemas.plan import RunPlan
+
+__all__ = ["main"]
+
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+_PARTS: Final = ("all", "before-train", "train", "after-train")
+
+
+class _Stopped(BaseException):
+    """A signal asked the run to stop; no `except Exception` of a library may swallow it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.exit_code = 128 + number
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code, never raises for what a user or the data did."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        plan = load_plan(options.plan)
+        chosen = _choose(options.steps, plan, parser)
+        roots = tuple(options.root or [Path.cwd()])
+        layout = Layout.of(plan, roots=roots, runs=options.runs)
+        _set_environment(plan)
+        lock = hold(layout.run) if rank() == 0 else contextlib.nullcontext()
+        with lock:
+            return _guarded(plan, layout, options, chosen)
+    except RunError as error:
+        show_error(error)
+        return error.exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="runtime", description="Execute a compiled plan.")
+    parser.add_argument("plan", type=Path, help="plan.yaml of a job folder")
+    parser.add_argument(
+        "--root", type=Path, action="append", help="folder of the plan's relative paths (repeatable; default: .)"
+    )
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs"), help="parent of run folders and cache (default: runs)"
+    )
+    parser.add_argument("--steps", default="all", help=f"{', '.join(_PARTS)}, or ids: a,b (default: all)")
+    parser.add_argument("--resume-from", type=Path, help="run folder whose newest checkpoint to go on from")
+    return parser
+
+
+def _choose(text: str, plan: RunPlan, parser: argparse.ArgumentParser) -> tuple[str, ...] | None:
+    """Ids of the steps asked for; None for all. An unknown id is wrong usage (exit code 2)."""
+    ids = [step.id for step in plan.steps]
+    trains = [i for i, step in enumerate(plan.steps) if step.kind == "train"] or [len(ids)]
+    parts = {
+        "before-train": ids[: trains[0]],
+        "train": [ids[i] for i in trains if i < len(ids)],
+        "after-train": ids[trains[-1] + 1 :],
+    }
+    if text == "all":
+        return None
+    chosen = parts.get(text, text.split(","))
+    unknown = [name for name in chosen if name not in ids]
+    if unknown:
+        parser.error(f"--steps: no step {unknown[0]!r}; choose from {', '.join((*_PARTS, *ids))}")
+    return tuple(chosen)
+
+
+def _set_environment(plan: RunPlan) -> None:
+    """What libraries read from the environment when they are imported, or in child processes."""
+    execution = plan.execution
+    defaults = {
+        "TOKENIZERS_PARALLELISM": "true",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    }
+    if "GROUP_RANK" in os.environ:
+        # Composer asks for the node's rank under another name than torchrun gives it.
+        defaults["NODE_RANK"] = os.environ["GROUP_RANK"]
+    if execution.threads is not None:
+        defaults["OMP_NUM_THREADS"] = str(execution.threads)
+    if execution.offline:
+        defaults |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+    if not sys.warnoptions:
+        # Deprecations inside libraries are ours to watch in tests, not a user's to read at each run.
+        warnings.simplefilter("ignore")
+
+
+def _guarded(plan: RunPlan, layout: Layout, options: argparse.Namespace, chosen: tuple[str, ...] | None) -> int:
+    """Run with every way to end told: on stderr, in status.json, by the exit code."""
+    status = Status(layout.run / "status.json")
+    try:
+        with _signals():
+            status.begin(None)
+            outcome = _run(plan, layout, options, chosen)
+        status.end(outcome.state, 0)
+        return 0
+    except _Stopped as stop:
+        say(f"\nstopped by {stop}; finished steps are kept. The same command goes on from there.")
+        status.end("interrupted", stop.exit_code)
+        return stop.exit_code
+    except Exception as error:  # noqa: BLE001  # the last net: everything is told, nothing is swallowed
+        known = error if isinstance(error, RunError) else _explain(error, layout)
+        already = status.failed()
+        with contextlib.suppress(OSError, RunError):  # a full disk must not hide the error itself
+            status.end("failed", known.exit_code)
+        if rank() == 0 or not already:
+            show_error(known)
+        return known.exit_code
+
+
+def _run(plan: RunPlan, layout: Layout, options: argparse.Namespace, chosen: tuple[str, ...] | None) -> Outcome:
+    if rank() == 0:
+        write_bytes(layout.run / "plan.yaml", options.plan.read_bytes())
+        if options.resume_from is not None and world_size() == 1:
+            adopt(plan, layout, options.resume_from)
+    outcome = execute(plan, layout, only=chosen)
+    if rank() == 0:
+        trained = any(record.kind == "train" for record in outcome.records.values())
+        if trained and not draw_loss(plan, layout.metrics, layout.run / "loss.png"):
+            (layout.run / "loss.png").unlink(missing_ok=True)
+        ends = chosen is None or plan.steps[-1].id in chosen
+        if ends and outcome.state == "finished" and len(outcome.records) == len(plan.steps):
+            width = min(120, max(80, shutil.get_terminal_size().columns))
+            say("\n" + summary(write_report(plan, layout, outcome.records), layout, width))
+    return outcome
+
+
+def _explain(error: Exception, layout: Layout) -> RunError:
+    """An error for what nobody foresaw: its traceback goes to a log, its last line to the user."""
+    if _is_full(error):
+        return RunFailed(
+            "RC604",
+            f"the disk is full ({error})",
+            "free space or choose another folder with --runs, then run the same command again; what was whole is kept",
+        )
+    if type(error).__name__ == "OutOfMemoryError":  # torch's; not imported for its name alone
+        remedy = "lower `training.microbatch`, or set `activation_checkpointing: true`; the same batch is kept"
+        return RunFailed("RC502", f"the device ran out of memory: {str(error).splitlines()[0]}", remedy)
+    log = layout.run / ("crash.log" if rank() == 0 else f"crash-rank{rank()}.log")
+    last = traceback.format_exception_only(error)[-1].strip().splitlines()[0]
+    with contextlib.suppress(OSError, RunError):
+        write_bytes(log, "".join(traceback.format_exception(error)).encode(errors="replace"))
+    return RunFailed(
+        "RC606", last, f"the traceback is in {log}; finished steps are kept, the same command goes on from there"
+    )
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """Whether a full disk is behind an error; libraries wrap it, some in text alone (safetensors, torch)."""
+    while error is not None:
+        if getattr(error, "errno", None) in _FULL or "No space left on device" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[None]:
+    """SIGINT and SIGTERM unwind the run, so that temporary folders go; training sets its own, which save first."""
+    main_process = os.getpid()
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        if os.getpid() != main_process:  # a forked data loader worker: nothing of the run is its to clean
+            os._exit(128 + number)
+        raise _Stopped(number)
+
+    old = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

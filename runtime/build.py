@@ -1,0 +1,145 @@
+"""A plan and its prepared data, made into a Composer Trainer; `build_training` is the list of what goes into it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from composer import Trainer
+from composer.core import Event
+from composer.utils import dist
+
+from runtime.algorithms import build_algorithms
+from runtime.callbacks.console import ConsoleProgress
+from runtime.callbacks.ledger import Ledger
+from runtime.callbacks.metrics_file import MetricsFile
+from runtime.callbacks.saver import Saver
+from runtime.checkpoint import Checkpoint
+from runtime.data.planned_dataset import check_draws
+from runtime.feed import evaluators, find_sources, open_dataset, per_device_batch, train_data
+from runtime.layout import Layout
+from runtime.loggers import build_loggers
+from runtime.model import CausalLM, blocks, build_untrained, check_vocabulary
+from runtime.optim import build_optimizer, build_schedule
+from runtime.precision import composer_precision, fsdp_mixed_precision
+from runtime.preemption import StopSignal
+from runtime.steps.base import Inputs
+from schemas.plan import RunPlan
+
+if TYPE_CHECKING:
+    from composer.core import Algorithm, Callback
+
+__all__ = ["Training", "build_training", "join_ranks"]
+
+
+@dataclass(frozen=True)
+class Training:
+    """A trainer, ready to fit, and what is read after it."""
+
+    trainer: Trainer
+    ledger: Ledger
+    saver: Saver
+
+
+def build_training(
+    plan: RunPlan, layout: Layout, inputs: Inputs, found: Checkpoint | None, stop: StopSignal
+) -> Training:
+    """Everything that trains a plan, from its first step or from a checkpoint.
+
+    Raises:
+        DataError: data or vocabulary don't fit the plan (RC401, RC405, RC406, RC408, RC411).
+        RunFailed: batch or precision don't fit these machines (RC205, RC503).
+    """
+    check_vocabulary(plan.model, inputs["tokenizer"].values["vocab_size"])
+    sources = find_sources(plan, layout, inputs)
+    check_draws(plan.data, sources)
+    dataset = open_dataset(plan, layout, sources)
+    names = [source.name for source in sources]
+    ledger = Ledger(names, interval=plan.logging.interval_steps, steps=plan.training.steps)
+    saver = Saver(plan, layout.checkpoints, ledger, stop, found)
+    model = build_model(plan, inputs["tokenizer"].values.get("eos_token_id"))
+    optimizer = build_optimizer(model, plan.training.optimizer)
+    algorithms = build_algorithms(plan, layout)
+    trainer = Trainer(
+        model=model,
+        train_dataloader=train_data(plan, dataset, ledger),
+        max_duration=f"{plan.training.steps}ba",
+        optimizers=optimizer,
+        schedulers=build_schedule(optimizer, plan.training.schedule, plan.training.steps),
+        step_schedulers_every_batch=True,
+        eval_dataloader=evaluators(plan, dataset, sources),
+        algorithms=algorithms,
+        algorithm_passes=[in_plan_order(algorithms)],
+        # The ledger first, since the others read it; the saver last, so that what it saves is what was logged.
+        callbacks=[ledger, *watchers(plan, layout, ledger), saver],
+        loggers=build_loggers(plan, layout),
+        run_name=layout.run.name,
+        device_train_microbatch_size=min(plan.training.microbatch, per_device_batch(plan)),
+        precision=composer_precision(plan.precision, on_gpu=torch.cuda.is_available()),
+        parallelism_config=parallelism(plan),
+        seed=plan.seed,
+        deterministic_mode=plan.training.deterministic,
+        compile_config={} if plan.model.compile else None,
+        # The dataset resumes by itself, and iterating held-out data once on resume would only cost time.
+        spin_dataloaders=False,
+        progress_bar=False,
+    )
+    return Training(trainer, ledger, saver)
+
+
+def join_ranks() -> None:
+    """Let the processes of a run find each other; torchrun sets all variables but Composer's NODE_RANK."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        os.environ.setdefault("NODE_RANK", str(int(os.environ.get("RANK", "0")) // local))
+        dist.initialize_dist("gpu" if torch.cuda.is_available() else "cpu")
+
+
+def build_model(plan: RunPlan, eos_token_id: int | None) -> CausalLM:
+    """The untrained model, with recomputed activations and FSDP's seams where the plan has them."""
+    model = build_untrained(plan, eos_token_id)
+    if plan.parallelism.activation_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    if plan.parallelism.strategy == "fsdp":
+        for block in blocks(model):
+            block._fsdp_wrap = True  # type: ignore[assignment]  # Composer's mark
+    return CausalLM(model, z_loss=plan.objective.z_loss)
+
+
+def in_plan_order(algorithms: Sequence[Algorithm]) -> Callable[[Sequence[Algorithm], Event], Sequence[Algorithm]]:
+    """Composer reverses the order on `after_*` events; the plan's order holds on all."""
+    position = {id(algorithm): number for number, algorithm in enumerate(algorithms)}
+
+    def ordered(running: Sequence[Algorithm], event: Event) -> Sequence[Algorithm]:  # noqa: ARG001  # Composer's
+        return sorted(running, key=lambda algorithm: position.get(id(algorithm), len(position)))
+
+    return ordered
+
+
+def watchers(plan: RunPlan, layout: Layout, ledger: Ledger) -> list[Callback]:
+    """What shows and logs a run, on the first rank."""
+    if dist.get_global_rank() != 0:
+        return []
+    found: list[Callback] = []
+    if plan.logging.jsonl:
+        found.append(MetricsFile(layout.metrics, ledger))
+    if plan.logging.console:
+        found.append(ConsoleProgress(ledger, plan.training.steps))
+    return found
+
+
+def parallelism(plan: RunPlan) -> dict[str, Any] | None:
+    """FSDP's settings; one copy a device (DDP) needs none. Gathered checkpoints suit any number of devices."""
+    if plan.parallelism.strategy != "fsdp":
+        return None
+    return {
+        "fsdp": {
+            "sharding_strategy": "FULL_SHARD",
+            "mixed_precision": fsdp_mixed_precision(plan.precision),
+            "state_dict_type": "full",
+            "use_orig_params": True,
+        }
+    }

@@ -1,0 +1,1 @@
+"""What observes a run: they count, log, show and save, and change nothing of its result."""

@@ -1,0 +1,74 @@
+"""Progress for people: one bar on a terminal, a line now and then in a log file."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TextIO
+
+from composer.core import Callback, State
+from composer.loggers import Logger
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from runtime.callbacks.ledger import Ledger
+from schemas.units import format_count
+
+__all__ = ["ConsoleProgress"]
+
+_LINE_SECONDS = 10.0
+_BAR_SECONDS = 0.2
+
+
+class ConsoleProgress(Callback):  # type: ignore[misc]  # composer has no types
+    """Shows step, loss, learning rate and speed. Drawn by the training loop: no thread, at most 5 times a second."""
+
+    def __init__(self, ledger: Ledger, steps: int, stream: TextIO | None = None) -> None:
+        self._ledger, self._steps = ledger, steps
+        self._stream = stream or sys.stderr
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._shown = 0.0
+        self._facts = ""
+
+    def fit_start(self, state: State, logger: Logger) -> None:
+        """Begin the bar, where there is a terminal."""
+        if not self._stream.isatty():
+            return
+        numbers = TextColumn("{task.completed}/{task.total} {task.fields[facts]}")
+        columns = (TextColumn("train"), BarColumn(), numbers, TimeRemainingColumn())
+        self._bar = Progress(*columns, console=Console(file=self._stream), auto_refresh=False, transient=True)
+        self._bar.start()
+        self._task = self._bar.add_task("train", total=self._steps, completed=int(state.timestamp.batch), facts="")
+
+    def batch_checkpoint(self, state: State, logger: Logger) -> None:
+        """Show the batch, if enough time has passed since the last one shown; always the last."""
+        record, step, now = self._ledger.record, int(state.timestamp.batch), time.monotonic()
+        if record is not None:
+            speed = format_count(record["tokens_per_s"])
+            self._facts = f"loss {record['loss']:.4f}  lr {record['lr']:.2e}  {speed} tok/s"
+            heldout = [
+                f"{name.split('/')[1]} {loss:.4f}" for name, loss in record.items() if name.startswith("heldout/")
+            ]
+            if heldout:
+                self._line(f"  step {step:,}/{self._steps:,}  held-out loss: {', '.join(heldout)}")
+        if now - self._shown < (_BAR_SECONDS if self._bar else _LINE_SECONDS) and step != self._steps:
+            return
+        self._shown = now
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=step, facts=self._facts)
+            self._bar.refresh()
+        else:
+            self._line(f"  step {step:,}/{self._steps:,}  {self._facts}")
+
+    def _line(self, text: str) -> None:
+        if self._bar is not None:
+            self._bar.console.print(text, highlight=False, markup=False)
+        else:
+            print(text, file=self._stream, flush=True)
+
+    def close(self, state: State, logger: Logger) -> None:
+        """Take the bar away; what it said last is in the step's result."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None

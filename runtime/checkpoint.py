@@ -1,0 +1,224 @@
+"""Checkpoints on disk: whole or not there, checked by hash, and read without running code.
+
+    checkpoints/ba00000100/state.pt          tensors and plain values: model, optimizer, algorithms, data, random state
+    checkpoints/ba00000100/checkpoint.json   manifest: plan, progress, size and sha256 of each file
+
+A folder is written under a temporary name, synced and renamed, so that a kill, a full disk or a power cut leaves the one
+before it as it was. `torch.load(weights_only=True)` builds tensors and plain values, and refuses everything else.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import pickle
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runtime.errors import Refused
+from runtime.files import TEMPORARY_PREFIX, atomic_folder, hash_file, read_json, write_json
+from runtime.status import say
+
+if TYPE_CHECKING:
+    import torch
+
+    from schemas.plan import RunPlan
+
+__all__ = [
+    "EMA_STATE",
+    "FORMAT",
+    "Checkpoint",
+    "Progress",
+    "final_weights",
+    "folder_name",
+    "latest",
+    "prune",
+    "read",
+    "save",
+]
+
+FORMAT = 1
+"""Of the manifest and of state.pt; another one is refused."""
+
+MANIFEST = "checkpoint.json"
+STATE = "state.pt"
+EMA_STATE = "average"
+"""Key of averaged weights in an algorithm's state."""
+
+State = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a run has done up to a step, over all ranks and resumptions.
+
+    Args:
+        step: optimizer steps done.
+        tokens: tokens drawn from the sources.
+        trained_tokens: tokens that went through the model; fewer where sequences were cut.
+        seconds: wall-clock time of training, without evaluation.
+        initial_loss: of the first batch.
+        loss: of the last batch.
+        samples: drawn, by source.
+    """
+
+    step: int
+    tokens: int
+    trained_tokens: int
+    seconds: float
+    initial_loss: float
+    loss: float
+    samples: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that has been checked and read."""
+
+    folder: Path
+    progress: Progress
+    state: State
+
+
+class _DamagedError(Exception):
+    """Why a checkpoint can't be used."""
+
+
+def folder_name(step: int) -> str:
+    """ba00000100; sorts by step."""
+    return f"ba{step:08d}"
+
+
+def save(folder: Path, plan: RunPlan, state: State, progress: Progress, world_size: int) -> Path:
+    """Write a checkpoint into `folder`, whole or not at all.
+
+    Args:
+        folder: holds one folder a checkpoint.
+        plan: the checkpoint can be continued by plans with its resume key.
+        state: tensors and plain values only.
+        progress: names the folder.
+        world_size: ranks that made it.
+
+    Raises:
+        RunFailed: the disk is full or can't be written (RC604).
+    """
+    target = folder / folder_name(progress.step)
+    with atomic_folder(target) as temporary:
+        path = temporary / STATE
+        _write_state(state, path)
+        manifest = {
+            "format": FORMAT,
+            "plan": {"name": plan.name, "fingerprint": plan.fingerprint, "resume_key": plan.resume_key},
+            "world_size": world_size,
+            "progress": asdict(progress),
+            "files": {STATE: {"bytes": path.stat().st_size, "sha256": hash_file(path)}},
+        }
+        write_json(temporary / MANIFEST, manifest)
+    return target
+
+
+def _write_state(state: State, path: Path) -> None:
+    import torch
+
+    try:
+        with path.open("wb") as handle:
+            torch.save(state, handle)
+    except RuntimeError as error:
+        # torch's zip writer fails once more while it closes; the reason is the OSError before that.
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
+
+
+def prune(folder: Path, keep: int) -> None:
+    """Delete all checkpoints but the newest `keep`."""
+    for old in list(_newest_first(folder))[keep:]:
+        # Renamed first: a kill in between must not leave a checkpoint without its files.
+        gone = old.with_name(f"{TEMPORARY_PREFIX}{old.name}-{os.getpid()}")
+        os.replace(old, gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
+
+def latest(folder: Path, plan: RunPlan, *, set_aside: bool = True) -> Checkpoint | None:
+    """The newest checkpoint that is whole, or None. Damaged ones are renamed and named to the user (RC603).
+
+    Raises:
+        Refused: a whole one belongs to another plan (RC602).
+    """
+    for path in _newest_first(folder):
+        try:
+            return read(path, plan)
+        except _DamagedError as error:
+            aside = _set_aside(path) if set_aside else path
+            say(f"warning[RC603]: the checkpoint {path.name} is damaged: {error}")
+            say(f"  = help: it is now {aside}; the one before it is used")
+    return None
+
+
+def read(path: Path, plan: RunPlan) -> Checkpoint:
+    """One checkpoint, checked against its manifest, with tensors on the CPU."""
+    import torch
+
+    manifest = read_json(path / MANIFEST)
+    try:
+        if manifest["format"] != FORMAT:
+            raise _DamagedError(f"its format is {manifest['format']}, this version reads {FORMAT}")
+        progress = Progress(**manifest["progress"])
+        files, resume_key = manifest["files"], manifest["plan"]["resume_key"]
+    except (KeyError, TypeError, AttributeError):
+        raise _DamagedError(f"{MANIFEST} is missing or not whole") from None
+    if resume_key != plan.resume_key:
+        raise Refused(
+            "RC602",
+            f"the checkpoint {path} was made by a plan with another model, batch, data order or seed "
+            f"(resume key {resume_key[:8]}, this plan has {plan.resume_key[:8]})",
+            "run the plan that made it, or remove the run's folder to start anew; `recipec diff` says what differs",
+        )
+    for name, expected in files.items():
+        _check_file(path, name, expected)
+    try:
+        with torch.serialization.safe_globals([dt.timedelta]):
+            state = torch.load(path / STATE, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError) as error:
+        reason = f"{STATE} holds more than tensors and plain values, or can't be read"
+        raise _DamagedError(f"{reason} ({_first_line(error)})") from error
+    if not isinstance(state, dict) or not isinstance(state.get("state"), dict) or "model" not in state["state"]:
+        raise _DamagedError(f"{STATE} has no model")
+    return Checkpoint(path, progress, state)
+
+
+def final_weights(found: Checkpoint) -> dict[str, torch.Tensor]:
+    """Weights to use: the moving average where the run kept one and it had begun, else those of the last step."""
+    for _, algorithm in found.state["state"].get("algorithms", ()):
+        if algorithm.get(EMA_STATE):
+            return dict(algorithm[EMA_STATE])
+    return dict(found.state["state"]["model"])
+
+
+def _newest_first(folder: Path) -> Iterator[Path]:
+    yield from sorted((path for path in folder.glob("ba????????") if path.is_dir()), reverse=True)
+
+
+def _check_file(path: Path, name: str, expected: dict[str, Any]) -> None:
+    file = path / name
+    size = file.stat().st_size if file.is_file() else None
+    if size != expected["bytes"]:
+        found = "is missing" if size is None else f"has {size} bytes"
+        raise _DamagedError(f"{name} {found}; the manifest says {expected['bytes']} bytes")
+    if hash_file(file) != expected["sha256"]:
+        raise _DamagedError(f"{name} is not what was written (sha256)")
+
+
+def _set_aside(path: Path) -> Path:
+    number = 0
+    while (aside := path.with_name(f"damaged-{path.name}-{number}")).exists():
+        number += 1
+    os.replace(path, aside)
+    return aside
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]

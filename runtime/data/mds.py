@@ -1,0 +1,202 @@
+"""Ready-made MDS shards, in a folder or an object store: index, first sample, and text, one shard on disk at a time."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runtime.data.locate import find_folder
+from runtime.errors import DataError, RunError, RunFailed
+from schemas.data import MdsSource
+
+if TYPE_CHECKING:
+    from streaming.base.format import Reader
+
+__all__ = ["MdsIndex", "check_sizes", "first_sample", "read_index", "texts"]
+
+_MISSING = {"404", "NoSuchKey", "NoSuchBucket", "403", "AccessDenied"}
+
+
+@dataclass(frozen=True)
+class MdsIndex:
+    """An index.json: where its shards are, and what it says of them.
+
+    Args:
+        remote: absolute folder or URL.
+        sha256: hash of index.json; it pins the shards where it holds their hashes.
+        shards: its entries, as Streaming reads them.
+    """
+
+    remote: str
+    sha256: str
+    shards: tuple[dict[str, Any], ...]
+
+    @property
+    def samples(self) -> int:
+        """Rows of all shards."""
+        return sum(int(shard["samples"]) for shard in self.shards)
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Encoding of each column, by the first shard."""
+        shard = self.shards[0]
+        return dict(zip(shard["column_names"], shard["column_encodings"], strict=True))
+
+
+def _remote(mds: str, roots: tuple[Path, ...]) -> str:
+    if "://" in mds:
+        return mds.rstrip("/")
+    folder = find_folder(mds, roots)
+    if folder is None:
+        where = ", ".join(str(root) for root in roots)
+        raise DataError(
+            "RC401", f"there is no folder `{mds}`; looked in {where}", "check the path, or give an absolute one"
+        )
+    return str(folder.resolve())
+
+
+def _fetch(remote: str, name: str, folder: Path) -> Path:
+    """A file of `remote`, copied into `folder` unless it is on this machine already."""
+    if "://" not in remote:
+        return Path(remote, name)
+    from streaming.base.storage import CloudDownloader
+
+    local = folder / name
+    try:
+        CloudDownloader.direct_download(f"{remote}/{name}", str(local))
+    except Exception as error:  # each store has its own exceptions
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise
+        raise _unreachable(f"{remote}/{name}", error) from error
+    return local
+
+
+def _unreachable(url: str, error: Exception) -> RunError:
+    response = getattr(error, "response", None) or {}
+    code = str(response.get("Error", {}).get("Code", ""))
+    reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    if code in _MISSING or isinstance(error, ValueError):
+        return DataError("RC401", f"{url} can't be read: {reason}", "check the address and the right to read it")
+    return RunFailed(
+        "RC607", f"{url} can't be reached: {reason}", "check network, credentials and S3_ENDPOINT_URL; then run again"
+    )
+
+
+def read_index(source: MdsSource, roots: tuple[Path, ...]) -> MdsIndex:
+    """The index of a ready-made source.
+
+    Raises:
+        DataError: no such folder or object, or no sample (RC401); not an index of MDS shards (RC408).
+        RunFailed: the object store can't be reached (RC607).
+    """
+    remote = _remote(source.mds, roots)
+    with tempfile.TemporaryDirectory(prefix="recipec-") as folder:
+        path = _fetch(remote, "index.json", Path(folder))
+        if not path.is_file():
+            raise DataError("RC401", f"{remote} holds no index.json", "give the folder that MDSWriter wrote")
+        data = path.read_bytes()
+    try:
+        shards = tuple(json.loads(data)["shards"])
+        index = MdsIndex(remote, hashlib.sha256(data).hexdigest(), shards)
+        if not all(
+            shard["format"] == "mds" and shard["version"] == 2 and shard["raw_data"]["bytes"] > 0 for shard in shards
+        ):
+            raise ValueError
+        if index.samples == 0:
+            raise DataError("RC401", f"{remote} holds no sample", "write the shards again")
+        index.columns  # noqa: B018  # raises where a key is missing
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            "RC408", f"{remote}/index.json is damaged, or not an index of MDS shards", "fetch it again"
+        ) from error
+    return index
+
+
+def _parts(shard: dict[str, Any]) -> dict[str, Any]:
+    """The stored file of a shard: packed where it has one."""
+    part: dict[str, Any] = shard["zip_data"] or shard["raw_data"]
+    return part
+
+
+def check_sizes(index: MdsIndex) -> None:
+    """Compare each shard's size with the index; shards in an object store are checked when they are fetched.
+
+    Raises:
+        DataError: a shard is missing or has another size (RC408).
+    """
+    if "://" in index.remote:
+        return
+    for shard in index.shards:
+        raw = Path(index.remote, shard["raw_data"]["basename"])
+        part = shard["raw_data"] if raw.is_file() else _parts(shard)
+        _check_size(Path(index.remote, part["basename"]), part["bytes"])
+
+
+def _check_size(path: Path, expected: int) -> None:
+    size = path.stat().st_size if path.is_file() else None
+    if size != expected:
+        found = "is missing" if size is None else f"has {size} bytes"
+        raise DataError(
+            "RC408", f"the shard {path} {found}; its index says {expected} bytes", "fetch or write the shard again"
+        )
+
+
+def _open_shard(index: MdsIndex, shard: dict[str, Any], folder: Path) -> Reader:
+    """A reader of one shard, checked and unpacked; only columns that can't hold code are accepted."""
+    from streaming.base.compression import decompress
+    from streaming.base.format import reader_from_json
+    from streaming.base.hashing import get_hash
+
+    raw = shard["raw_data"]
+    is_raw = "://" not in index.remote and Path(index.remote, raw["basename"]).is_file()
+    part = raw if is_raw else _parts(shard)
+    path = _fetch(index.remote, part["basename"], folder)
+    _check_size(path, part["bytes"])
+    for algorithm, expected in part["hashes"].items():
+        if get_hash(algorithm, path.read_bytes()) != expected:
+            raise DataError(
+                "RC408", f"the shard {path} is not what its index says ({algorithm})", "fetch or write it again"
+            )
+    if part is not raw:
+        (folder / raw["basename"]).write_bytes(decompress(shard["compression"], path.read_bytes()))
+        path = folder / raw["basename"]
+    reader = reader_from_json(str(path.parent), "", shard)
+    try:
+        reader.validate(allow_unsafe_types=False)
+    except ValueError as error:
+        raise DataError("RC411", f"{index.remote}: {error}", "write the shards without pickled columns") from error
+    return reader
+
+
+def first_sample(index: MdsIndex, column: str) -> Any:
+    """The decoded value of `column` in the first sample."""
+    with tempfile.TemporaryDirectory(prefix="recipec-") as folder:
+        shard = next(shard for shard in index.shards if shard["samples"])
+        return _open_shard(index, shard, Path(folder))[0][column]
+
+
+def texts(source: MdsSource, roots: tuple[Path, ...]) -> Iterator[tuple[str, object]]:
+    """(place, value) of the column of each sample.
+
+    Raises:
+        DataError: nothing there (RC401), a damaged shard (RC408), no such column (RC411).
+    """
+    index = read_index(source, roots)
+    if source.column not in index.columns:
+        columns = ", ".join(f"`{name}`" for name in index.columns)
+        raise DataError(
+            "RC411", f"{index.remote} has no column `{source.column}`; it has {columns}", "name one with `column:`"
+        )
+    for shard in index.shards:
+        with tempfile.TemporaryDirectory(prefix="recipec-") as folder:
+            reader = _open_shard(index, shard, Path(folder))
+            name = os.path.basename(shard["raw_data"]["basename"])
+            for row in range(reader.samples):
+                yield f"{index.remote}/{name}:sample {row}", reader[row][source.column]

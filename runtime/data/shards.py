@@ -1,0 +1,115 @@
+"""Prepared samples on disk: MDS shards that Streaming reads and validates, and a manifest to check them by."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from runtime.data.mds import MdsIndex, check_sizes
+from runtime.data.packing import Tokens
+from runtime.errors import DataError
+from runtime.files import hash_file, read_json, write_json
+
+if TYPE_CHECKING:
+    from streaming import MDSWriter
+
+__all__ = ["COLUMN", "MANIFEST", "ShardWriter", "verify_prepared", "write_manifest"]
+
+COLUMN: Final = "tokens"
+"""Name of the only column."""
+
+MANIFEST: Final = "shards.json"
+
+_HASHES = ["sha1", "xxh64"]
+_SHARD_BYTES = 1 << 26
+
+
+class ShardWriter:
+    """Writes samples into an MDS folder, which is only there if there is a sample.
+
+    Args:
+        folder: where the shards go.
+        dtype: uint16, uint32 or int32.
+        sequence_length: tokens of a sample.
+    """
+
+    def __init__(self, folder: Path, *, dtype: str, sequence_length: int) -> None:
+        self._folder = folder
+        self._encoding = f"ndarray:{dtype}:{sequence_length}"
+        self._writer: MDSWriter | None = None
+        self.samples = 0
+
+    def write(self, sample: Tokens) -> None:
+        """Append a sample of shape (sequence_length,)."""
+        if self._writer is None:
+            from streaming import MDSWriter
+
+            # One thread: shards are written by this process, "uploads" to a folder do nothing.
+            self._writer = MDSWriter(
+                columns={COLUMN: self._encoding},
+                out=str(self._folder),
+                hashes=_HASHES,
+                size_limit=_SHARD_BYTES,
+                max_workers=1,
+            )
+        self._writer.write({COLUMN: sample})
+        self.samples += 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Write the last shard and the index, but only if all went well: without an index nothing is read."""
+        if self._writer is None:
+            return
+        if kind is None:
+            self._writer.finish()
+        else:
+            self._writer.cancel_future_jobs()
+
+
+def write_manifest(folder: Path, *, ready_made: MdsIndex | None = None) -> None:
+    """Write `shards.json`: size and sha256 of every file below `folder`, or where ready-made shards are."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    listed = {
+        str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": hash_file(path)} for path in files
+    }
+    manifest: dict[str, Any] = {"format": 1, "files": listed}
+    if ready_made is not None:
+        sizes = [{key: shard.get(key) for key in ("raw_data", "zip_data")} for shard in ready_made.shards]
+        manifest["ready_made"] = {"remote": ready_made.remote, "sha256": ready_made.sha256, "shards": sizes}
+    write_json(folder / MANIFEST, manifest)
+
+
+def verify_prepared(folder: Path, *, deep: bool = False) -> None:
+    """Compare a prepared folder with its manifest: sizes, which takes no time, or every byte.
+
+    Ready-made shards in a folder are compared with the index that they had; those in an object store when fetched.
+
+    Args:
+        folder: of a `prepare` step.
+        deep: read all shards and compare hashes.
+
+    Raises:
+        DataError: a shard is missing, truncated or changed (RC408).
+    """
+    manifest = read_json(folder / MANIFEST)
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+        raise _damaged(folder, f"{folder / MANIFEST} is missing or damaged")
+    for name, expected in manifest["files"].items():
+        path = folder / name
+        size = path.stat().st_size if path.is_file() else None
+        if size != expected["bytes"]:
+            found = "is missing" if size is None else f"has {size} bytes"
+            raise _damaged(folder, f"the shard {path} {found}; it was written with {expected['bytes']} bytes")
+        if deep and hash_file(path) != expected["sha256"]:
+            raise _damaged(folder, f"the shard {path} is not what was written (sha256)")
+    if ready := manifest.get("ready_made"):
+        check_sizes(MdsIndex(ready["remote"], ready["sha256"], tuple(ready["shards"])))
+
+
+def _damaged(folder: Path, message: str) -> DataError:
+    return DataError("RC408", message, f"delete {folder} and run again: it is prepared anew")

@@ -1,0 +1,47 @@
+"""How a run ends when something is wrong: a code of the catalogue, the place, the remedy, and the exit code.
+
+RunError
+├── DataError      the data (or the recipe) has errors: exit code 1
+├── RunFailed      the run failed on its way, finished work is kept: exit code 3
+└── Refused        a resume or a lock is refused: exit code 4
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = ["DataError", "Refused", "RunError", "RunFailed"]
+
+
+class RunError(Exception):
+    """A failure that a user can act on; printed as `error[RC407]: …` with its remedy, never as a traceback.
+
+    Args:
+        code: a key of `schemas.codes.CATALOGUE`.
+        message: what is wrong and where (file, line, shard), in one or two sentences.
+        remedy: what to do or type.
+    """
+
+    exit_code: ClassVar[int] = 3
+
+    def __init__(self, code: str, message: str, remedy: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.remedy = remedy
+
+
+class DataError(RunError):
+    """The data, or what the recipe says of it, has errors."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class RunFailed(RunError):
+    """The run failed on its way; what was finished is kept."""
+
+
+class Refused(RunError):
+    """Going on would damage or falsify something, so it is refused."""
+
+    exit_code: ClassVar[int] = 4

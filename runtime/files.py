@@ -1,0 +1,190 @@
+"""Files that are either whole or not there: written under a temporary name, synced, renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from runtime.errors import RunFailed
+
+__all__ = [
+    "TEMPORARY_PREFIX",
+    "atomic_folder",
+    "hash_file",
+    "is_alive",
+    "read_json",
+    "remove_stale",
+    "sync_tree",
+    "temporary_path",
+    "write_bytes",
+    "write_json",
+]
+
+TEMPORARY_PREFIX = ".tmp-"
+"""What starts so is never read, and is removed by the next run."""
+
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NOT_WRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM}
+_ABANDONED_SECONDS = 86_400
+
+
+def temporary_path(path: Path) -> Path:
+    """A fresh name beside `path` that says who writes it: `.tmp-<host>-<pid>-<random>-<name>`."""
+    return path.with_name(f"{TEMPORARY_PREFIX}{_host()}-{os.getpid()}-{uuid.uuid4().hex[:8]}-{path.name}")
+
+
+def _host() -> str:
+    """Eight hexadecimal digits for this machine's name, which may itself hold dashes."""
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of this machine runs."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def remove_stale(folder: Path, *, ours: bool = False) -> None:
+    """Remove the temporary files and folders that dead processes left in `folder`.
+
+    A writer on another machine can't be asked, so what it left goes after a day without a change; with `ours` (the
+    caller holds the folder's lock) everything temporary goes.
+    """
+    for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
+        host, pid = [*path.name.removeprefix(TEMPORARY_PREFIX).split("-"), "", ""][:2]
+        if host == _host() and pid.isdigit():
+            stale = not is_alive(int(pid))
+        else:
+            stale = time.time() - _last_change(path) > _ABANDONED_SECONDS
+        if ours or stale:
+            _remove(path)
+
+
+def _last_change(path: Path) -> float:
+    newest = 0.0
+    for item in (path, *path.rglob("*")):
+        with contextlib.suppress(OSError):
+            newest = max(newest, item.lstat().st_mtime)
+    return newest
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn a full or read-only disk into an error with a remedy."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_SPACE | _NOT_WRITABLE:
+            raise
+        # A source that may not be read is another matter than a folder that may not be written.
+        if error.errno in _NOT_WRITABLE and not str(error.filename).startswith(str(path.parent)):
+            raise
+        what = "is full" if error.errno in _NO_SPACE else "can't be written"
+        raise RunFailed(
+            "RC604",
+            f"the disk of {path} {what} ({error.strerror})",
+            "free space or choose another folder with --runs, then run the same command again; what was whole is kept",
+        ) from error
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(folder: Path) -> None:
+    """Flush every file and folder below `folder` to the disk."""
+    for root, _, names in os.walk(folder):
+        for name in names:
+            _sync(Path(root) / name)
+        _sync(Path(root))
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace `path` by `data`, whole or not at all.
+
+    Raises:
+        RunFailed: the disk is full or can't be written (RC604).
+    """
+    temporary = temporary_path(path)
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("wb") as handle:
+                handle.write(data)
+                handle.flush()
+                os.fsync(handle.fileno())
+            os.replace(temporary, path)
+            _sync(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`write_bytes` of indented JSON with sorted keys and a final newline."""
+    write_bytes(path, (json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """The JSON value of a file, or None if it is missing or not whole."""
+    try:
+        return json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
+    """A temporary folder beside `path` that becomes `path` when the block ends well, and vanishes when it doesn't.
+
+    If `path` is there by then, it stays and ours is removed: another process made it, with the same content. With
+    `replace` it is what gives way.
+    """
+    temporary, old = temporary_path(path), temporary_path(path)
+    with disk_errors(path):
+        temporary.mkdir(parents=True)
+        try:
+            yield temporary
+            sync_tree(temporary)
+            if replace and path.exists():
+                os.rename(path, old)
+            try:
+                os.rename(temporary, path)
+            except OSError:
+                if not path.is_dir():
+                    raise
+            _sync(path.parent)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def hash_file(path: Path) -> str:
+    """sha256 of a file's content, in hexadecimal."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -1,0 +1,68 @@
+"""Where a run's files are. The plan holds no absolute path; these are chosen when the run starts.
+
+    <runs>/cache/tokenizer-<key>/     shared by all runs: same key, same content
+    <runs>/cache/prepare-<key>/       train/ and heldout/ (MDS), result.json
+    <runs>/<name>-<fp8>/              plan.yaml, lock, steps/<id>.json, checkpoints/, export/, metrics.jsonl,
+                                      run_report.json, loss.png
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from schemas.plan import RunPlan
+
+__all__ = ["Layout"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Folders of one run.
+
+    Args:
+        roots: folders in which relative paths of the plan are looked up, in turn (beside the recipe, the current one).
+        runs: parent of all runs.
+        cache: folder of prepared data, shared by runs.
+        run: folder of this run.
+    """
+
+    roots: tuple[Path, ...]
+    runs: Path
+    cache: Path
+    run: Path
+
+    @classmethod
+    def of(cls, plan: RunPlan, *, roots: tuple[Path, ...], runs: Path) -> Layout:
+        """The layout of a plan; `plan.execution.cache` wins over `<runs>/cache`."""
+        cache = Path(plan.execution.cache).expanduser() if plan.execution.cache else runs / "cache"
+        return cls(
+            roots=tuple(root.resolve() for root in roots),
+            runs=runs.resolve(),
+            cache=cache.resolve(),
+            run=(runs / f"{plan.name}-{plan.short_fingerprint}").resolve(),
+        )
+
+    @property
+    def checkpoints(self) -> Path:
+        """Holds one folder a checkpoint: ba00000100/ with its manifest."""
+        return self.run / "checkpoints"
+
+    @property
+    def export(self) -> Path:
+        """The finished model as a Hugging Face folder."""
+        return self.run / "export"
+
+    @property
+    def metrics(self) -> Path:
+        """JSON lines, one a logged batch."""
+        return self.run / "metrics.jsonl"
+
+    @property
+    def report(self) -> Path:
+        """Planned against actual."""
+        return self.run / "run_report.json"
+
+    def step_result(self, step_id: str) -> Path:
+        """Written when a step of the run itself (train, evaluate, export) is finished."""
+        return self.run / "steps" / f"{step_id}.json"

@@ -1,0 +1,195 @@
+"""The model of a plan: a Hugging Face causal LM built from its dimensions, and how Composer trains it.
+
+build_untrained(plan)        the model before its first step, the same on every rank and machine
+load_trained(plan, layout)   the model after its last step; the average of its weights where the plan averages them
+CausalLM(model, ...)         the same model as Composer sees it: batch -> logits -> loss
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from composer.metrics.nlp import LanguageCrossEntropy
+from composer.models import ComposerModel
+from torch.nn import functional
+
+from runtime import checkpoint, compat
+from runtime.errors import DataError, RunFailed
+from runtime.layout import Layout
+from schemas.plan import ModelPlan, RunPlan
+
+if TYPE_CHECKING:
+    from torchmetrics import Metric
+    from transformers import PretrainedConfig, PreTrainedModel
+
+__all__ = [
+    "CausalLM",
+    "blocks",
+    "build_untrained",
+    "check_vocabulary",
+    "flops_per_token",
+    "language_model_loss",
+    "load_trained",
+    "model_config",
+]
+
+_IGNORED = -100
+
+
+def model_config(model: ModelPlan, eos_token_id: int | None = None) -> PretrainedConfig:
+    """The Hugging Face configuration of a plan's dimensions; the tokenizer's end of text also begins one."""
+    from transformers import GPT2Config, LlamaConfig
+
+    shared = {
+        "vocab_size": model.vocab_size,
+        "tie_word_embeddings": model.tie_embeddings,
+        "initializer_range": model.init_std,
+        "bos_token_id": eos_token_id,
+        "eos_token_id": eos_token_id,
+    }
+    if model.family == "llama":
+        return LlamaConfig(
+            hidden_size=model.hidden_size,
+            intermediate_size=model.intermediate_size,
+            num_hidden_layers=model.num_layers,
+            num_attention_heads=model.num_heads,
+            num_key_value_heads=model.num_kv_heads,
+            head_dim=model.hidden_size // model.num_heads,
+            max_position_embeddings=model.max_sequence_length,
+            rms_norm_eps=model.norm_eps,
+            attention_bias=False,
+            mlp_bias=False,
+            **compat.rope_arguments(model.rope_theta),
+            **shared,
+        )
+    return GPT2Config(
+        n_positions=model.max_sequence_length,
+        n_embd=model.hidden_size,
+        n_layer=model.num_layers,
+        n_head=model.num_heads,
+        n_inner=model.intermediate_size,
+        resid_pdrop=model.dropout,
+        embd_pdrop=model.dropout,
+        attn_pdrop=model.dropout,
+        layer_norm_epsilon=model.norm_eps,
+        **shared,
+    )
+
+
+def build_untrained(plan: RunPlan, eos_token_id: int | None = None) -> PreTrainedModel:
+    """The model before training, in fp32 on the CPU; its weights are a function of the plan and its seed alone.
+
+    Raises:
+        RunFailed: it has another number of parameters than the plan (RC901).
+    """
+    from transformers import AutoModelForCausalLM
+
+    config = model_config(plan.model, eos_token_id)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(plan.seed)
+        model = AutoModelForCausalLM.from_config(config, attn_implementation=plan.model.attention)
+    found = sum(parameter.numel() for parameter in model.parameters())
+    if found != plan.model.num_parameters:
+        raise RunFailed(
+            "RC901",
+            f"the plan has {plan.model.num_parameters:,} parameters, the {plan.model.family} model built has {found:,}",
+            "compile the recipe again with this version; if it stays, please report it",
+        )
+    model.config.use_cache = False
+    return cast("PreTrainedModel", model)
+
+
+def load_trained(plan: RunPlan, layout: Layout, eos_token_id: int | None = None) -> PreTrainedModel:
+    """The model with the weights of the run's newest checkpoint, on the CPU; with an EMA the averaged ones.
+
+    Raises:
+        RunFailed: there is no whole checkpoint (RC606).
+        Refused: the checkpoint belongs to another plan (RC602).
+    """
+    found = checkpoint.latest(layout.checkpoints, plan)
+    if found is None:
+        raise RunFailed("RC606", f"there is no checkpoint in {layout.checkpoints}", "run the training step first")
+    weights = checkpoint.final_weights(found)
+    model = build_untrained(plan, eos_token_id)
+    model.load_state_dict({name.removeprefix("model."): weight for name, weight in weights.items()})
+    return model
+
+
+def check_vocabulary(model: ModelPlan, tokenizer_vocab_size: int) -> None:
+    """Refuse token ids that the embedding has no row for.
+
+    Raises:
+        DataError: the tokenizer has more tokens than the model has rows (RC406).
+    """
+    if tokenizer_vocab_size > model.vocab_size:
+        raise DataError(
+            "RC406",
+            f"the tokenizer has {tokenizer_vocab_size:,} tokens, the model's embedding {model.vocab_size:,} rows",
+            f"set `model.vocab_size: {-(-tokenizer_vocab_size // 64) * 64}` in the recipe, or leave it out",
+        )
+
+
+def flops_per_token(model: ModelPlan, sequence_length: int) -> int:
+    """FLOPs of training on one token: 6 N + 12 L h s (PaLM, Chowdhery et al. 2022, appendix B).
+
+    6 N are the matrix products of forward and backward pass, 12 L h s those of attention over s positions. Recomputed
+    activations don't count: MFU measures useful work.
+    """
+    return 6 * model.num_parameters + 12 * model.num_layers * model.hidden_size * sequence_length
+
+
+def blocks(model: PreTrainedModel) -> list[torch.nn.Module]:
+    """The transformer blocks, in order; what FSDP shards one by one."""
+    body = model.model.layers if hasattr(model, "model") else model.transformer.h
+    return list(body)
+
+
+def language_model_loss(logits: torch.Tensor, tokens: torch.Tensor, z_loss: float) -> dict[str, torch.Tensor]:
+    """Mean cross entropy of each next token, in fp32, with PaLM's z-loss (section 5): z (log Z)^2.
+
+    Args:
+        logits: [batch, length, vocabulary], any float format.
+        tokens: [batch, length]; the last position predicts nothing.
+        z_loss: weight of the squared log-partition; 0 leaves it out, and with it its cost.
+
+    Returns:
+        `total`, and `cross_entropy` where they differ; nats per predicted token.
+    """
+    targets = functional.pad(tokens[:, 1:], (0, 1), value=_IGNORED).flatten()
+    flat = logits.float().flatten(0, 1)
+    cross_entropy = functional.cross_entropy(flat, targets, ignore_index=_IGNORED)
+    if z_loss == 0:
+        return {"total": cross_entropy}
+    log_z = flat.logsumexp(dim=-1)[targets != _IGNORED]
+    return {"total": cross_entropy + z_loss * log_z.square().mean(), "cross_entropy": cross_entropy}
+
+
+class CausalLM(ComposerModel):  # type: ignore[misc]  # composer has no types
+    """A Hugging Face causal LM for Composer. A batch is {"input_ids": [batch, length] int64}; outputs are logits."""
+
+    def __init__(self, model: PreTrainedModel, *, z_loss: float = 0.0) -> None:
+        super().__init__()
+        self.model = model
+        self._z_loss = z_loss
+
+    def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Logits, [batch, length, vocabulary]."""
+        return cast("torch.Tensor", self.model(input_ids=batch["input_ids"], use_cache=False).logits)
+
+    def loss(self, outputs: torch.Tensor, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """What is minimised; see `language_model_loss`."""
+        return language_model_loss(outputs, batch["input_ids"], self._z_loss)
+
+    def get_metrics(self, is_train: bool) -> dict[str, Metric]:
+        """Held-out cross entropy; while training the loss itself is enough, and a metric would cost a sync a batch."""
+        return {} if is_train else {"loss": LanguageCrossEntropy(ignore_index=_IGNORED)}
+
+    def update_metric(self, batch: dict[str, torch.Tensor], outputs: torch.Tensor, metric: Metric) -> None:
+        """Add a held-out batch to its sum of losses."""
+        targets = functional.pad(batch["input_ids"][:, 1:], (0, 1), value=_IGNORED)
+        metric.update(outputs.float(), targets)
+
+    def eval_forward(self, batch: dict[str, torch.Tensor], outputs: Any = None) -> torch.Tensor:
+        """Logits of a held-out batch."""
+        return cast("torch.Tensor", outputs if outputs is not None else self(batch))

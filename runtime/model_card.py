@@ -1,0 +1,139 @@
+"""README.md of an exported model: what it is, of which data, how it was trained, what it was measured to do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from schemas.data import SOURCE_KINDS, Source
+from schemas.plan import RunPlan
+from schemas.units import format_count, format_seconds, format_tokens
+
+__all__ = ["model_card"]
+
+
+def model_card(plan: RunPlan, *, trained: Mapping[str, Any], evaluation: Mapping[str, Any] | None) -> str:
+    """The card, as Markdown with the front matter that the Hugging Face hub reads.
+
+    Args:
+        plan: what was executed.
+        trained: values of the train step.
+        evaluation: values of the evaluate step, if there was one.
+    """
+    tags = ["recipec", "causal-lm", plan.model.family]
+    front = ["---", "library_name: transformers", "pipeline_tag: text-generation", f"tags: {json.dumps(tags)}", "---"]
+    sections = [
+        "\n".join(front),
+        f"# {plan.name}",
+        _introduction(plan),
+        f"## Use\n\n{_use()}",
+        f"## Data\n\n{_data(plan, trained)}",
+        f"## Model and training\n\n{_training(plan, trained)}",
+    ]
+    if evaluation is not None and evaluation["sources"]:
+        sections.append(f"## Evaluation\n\n{_evaluation(evaluation)}")
+    sections.append(f"## Limits\n\n{_limits()}")
+    return "\n\n".join(sections) + "\n"
+
+
+def _introduction(plan: RunPlan) -> str:
+    return (
+        f"A {plan.model.family} language model of {format_count(plan.model.num_parameters)} parameters, trained from "
+        f"random weights on {format_tokens(plan.budget.tokens)}. Made by recipec from the plan `{plan.fingerprint}`."
+    )
+
+
+def _use() -> str:
+    return """```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+folder = "."  # this folder
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = AutoModelForCausalLM.from_pretrained(folder)
+```
+
+A base model: it continues text. It has not been taught to follow instructions, to answer truthfully, or to refuse."""
+
+
+def _data(plan: RunPlan, trained: Mapping[str, Any]) -> str:
+    rows = []
+    for name, source in plan.data.sources.items():
+        tokens = trained.get("tokens_per_source", {}).get(name)
+        planned = sum(phase.sources[name].tokens for phase in plan.data.phases if name in phase.sources)
+        drawn = planned if tokens is None else tokens
+        rows.append((name, _origin(source), f"{drawn:,}", f"{drawn / plan.budget.tokens:.1%}"))
+    text = _table(("source", "from", "training tokens", "share"), rows)
+    phases = len(plan.data.phases)
+    held = f"{plan.evaluation.holdout:.2%} of each source was held out of training."
+    return text + "\n\n" + (f"The mix changed over {phases} phases. " if phases > 1 else "") + held
+
+
+def _origin(source: Source) -> str:
+    """`files: src/**/*.py`, as the recipe says it."""
+    kind = next(kind for kind in SOURCE_KINDS if kind in type(source).model_fields)
+    value = getattr(source, kind)
+    return f"{kind}: {value if isinstance(value, str) else ', '.join(value)}"
+
+
+def _training(plan: RunPlan, trained: Mapping[str, Any]) -> str:
+    model, training, optimizer, schedule = plan.model, plan.training, plan.training.optimizer, plan.training.schedule
+    grouped = "" if model.num_kv_heads == model.num_heads else f" ({model.num_kv_heads} for keys and values)"
+    rows = [
+        ("parameters", f"{model.num_parameters:,} (embedding: {model.num_embedding_parameters:,})"),
+        ("layers, width, MLP width", f"{model.num_layers}, {model.hidden_size}, {model.intermediate_size}"),
+        ("attention heads", f"{model.num_heads}{grouped}"),
+        ("vocabulary", f"{model.vocab_size:,}"),
+        ("sequence length in training", f"{plan.data.sequence_length:,}"),
+        ("batch", f"{training.global_batch_samples:,} sequences, {training.global_batch_tokens:,} tokens"),
+        ("optimizer steps", f"{trained.get('steps', training.steps):,}"),
+        ("optimizer", f"{optimizer.kind}, weight decay {optimizer.weight_decay:g}"),
+        ("betas", f"{optimizer.betas[0]:g}, {optimizer.betas[1]:g}"),
+        ("peak learning rate", f"{optimizer.lr:g}"),
+        (
+            "schedule",
+            f"{schedule.kind}, {schedule.warmup_steps:,} warm-up steps, ends at {schedule.final_fraction:g} x",
+        ),
+        ("precision", f"{plan.precision.compute} compute, {plan.precision.param} parameters"),
+        ("techniques", ", ".join(algorithm.kind for algorithm in plan.algorithms) or "none"),
+        ("seed", f"{plan.seed}"),
+        ("devices", f"{trained.get('world_size', plan.hardware.count)} x {plan.hardware.gpu}"),
+    ]
+    if trained.get("seconds") is not None:
+        rows.append(("training time", format_seconds(trained["seconds"])))
+    if trained.get("loss") is not None:
+        rows.append(("last training loss", f"{trained['loss']:.4f} nats per token"))
+    return _table(("", ""), rows)
+
+
+def _evaluation(evaluation: Mapping[str, Any]) -> str:
+    rows = []
+    for name, source in evaluation["sources"].items():
+        before, after = source["untrained"], source["trained"]
+        rows.append(
+            (
+                name,
+                f"{source['tokens']:,}",
+                f"{before['perplexity']:,.4g}",
+                f"{after['perplexity']:,.4g}",
+                f"{after['loss']:.4f}",
+                f"{after['bits_per_byte']:.4f}",
+            )
+        )
+    head = ("held-out source", "tokens", "perplexity untrained", "trained", "nats per token", "bits per byte")
+    return _table(head, rows) + "\n\nMeasured on text of the same sources that was held out of training."
+
+
+def _limits() -> str:
+    return (
+        "What it writes follows its data, mistakes and prejudices included, and may repeat passages of it. It was "
+        "measured on held-out text alone: nothing is known of its knowledge, safety or fairness. The rights in the "
+        "data decide what it may be used for; this card grants none."
+    )
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; a `|` or a line break in a cell would end it."""
+    lines = [head, ["---"] * len(head), *rows]
+    cells = ((cell.replace("|", "\\|").replace("\n", " ") for cell in line) for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)

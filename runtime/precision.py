@@ -1,0 +1,31 @@
+"""The plan's number formats as Composer and FSDP name them."""
+
+from __future__ import annotations
+
+from runtime.errors import RunFailed
+from schemas.plan import PrecisionPlan
+
+__all__ = ["composer_precision", "fsdp_mixed_precision"]
+
+_COMPOSER = {"fp32": "fp32", "bf16": "amp_bf16", "fp16": "amp_fp16", "fp8": "amp_fp8"}
+
+
+def composer_precision(precision: PrecisionPlan, *, on_gpu: bool) -> str:
+    """Composer's name of the plan's compute format; parameters stay in fp32, matrix products are cast (autocast).
+
+    Raises:
+        RunFailed: a CPU computes in fp32 only (RC503).
+    """
+    if not on_gpu and precision.compute != "fp32":
+        raise RunFailed(
+            "RC503",
+            f"the plan computes in {precision.compute}, and torch sees no GPU; on a CPU Composer trains in fp32",
+            "run it where torch sees a GPU (`recipec doctor`), or set `precision: fp32` in the recipe",
+        )
+    return _COMPOSER[precision.compute]
+
+
+def fsdp_mixed_precision(precision: PrecisionPlan) -> dict[str, str | None]:
+    """FSDP's formats: gradients are summed in `reduce`; None leaves parameters and buffers in fp32 to autocast."""
+    low = {"bf16": "bf16", "fp16": "fp16"}.get(precision.compute)
+    return {"param_dtype": low, "buffer_dtype": low, "reduce_dtype": precision.reduce}

@@ -1,0 +1,60 @@
+"""SIGTERM and SIGINT: finish the batch, save, end. A second signal kills at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from runtime.status import say
+
+__all__ = ["StopSignal", "ignore_signals"]
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_ECHO_SECONDS = 1.0
+
+
+class StopSignal:
+    """Inside the block, a signal is a request that the training loop reads after each batch.
+
+    Schedulers and torchrun signal a process and its group, so what follows within a second is the same request.
+    """
+
+    def __init__(self) -> None:
+        self._first: float | None = None
+        self._previous: dict[signal.Signals, Any] = {}
+
+    @property
+    def received(self) -> bool:
+        """Whether this process was asked to stop."""
+        return self._first is not None
+
+    def __enter__(self) -> Self:
+        # Python lets only the main thread set handlers; elsewhere the program's own handling stays.
+        if threading.current_thread() is threading.main_thread():
+            self._previous = {number: signal.signal(number, self._handle) for number in _SIGNALS}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002  # Python's
+        now = time.monotonic()
+        if self._first is None:
+            self._first = now
+            say(f"{signal.Signals(number).name}: finishing this batch and saving; once more to stop at once")
+        elif now - self._first > _ECHO_SECONDS:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+
+def ignore_signals(worker: int) -> None:  # noqa: ARG001  # torch's
+    """For loader workers, who share the process group: they live as long as the training reads from them."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)

@@ -1,0 +1,255 @@
+"""run_report.json: planned against actual, keyed by the plan's ids; written after every step."""
+
+from __future__ import annotations
+
+import functools
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+from runtime.files import write_json
+from runtime.layout import Layout
+from runtime.record import Record
+from schemas.base import Frozen
+from schemas.plan import RunPlan, StepKind
+
+__all__ = ["Amount", "Environment", "Losses", "Report", "SourceReport", "StepReport", "build_report", "write_report"]
+
+FORMAT_VERSION: Final = "1.0"
+"""A minor adds, a reader refuses another major."""
+
+
+class Amount(Frozen):
+    """One quantity, planned and as it came out; None for what is not known (yet)."""
+
+    planned: int | float | None
+    actual: int | float | None
+
+
+class PlanName(Frozen):
+    """Which plan was executed."""
+
+    name: str
+    fingerprint: str
+
+
+class Environment(Frozen):
+    """What the run ran on."""
+
+    python: str
+    packages: dict[str, str]
+    device: str
+    world_size: int
+
+
+class StepReport(Frozen):
+    """One step; `seconds.actual` is the work's time, also when the last run reused its result."""
+
+    kind: StepKind
+    seconds: Amount
+    key: str | None
+    reused: bool
+    status: str
+
+
+class SourceReport(Frozen):
+    """What was drawn of one source; `epochs` is samples drawn by unique samples."""
+
+    tokens: Amount
+    samples: Amount
+    unique_samples: int | None
+    epochs: float | None
+    content_sha256: str | None
+
+
+class PhaseReport(Frozen):
+    """A span of the plan with one rule of mixing; tokens per source."""
+
+    start_token: int
+    end_token: int
+    tokens: dict[str, int]
+
+
+class DataReport(Frozen):
+    """Sources over the run, and the phases as planned."""
+
+    sources: dict[str, SourceReport]
+    phases: dict[str, PhaseReport]
+
+
+class TrainingReport(Frozen):
+    """The training; planned loss is the scaling law's, in nats per token."""
+
+    status: str
+    steps: Amount
+    tokens: Amount
+    seconds: Amount
+    tokens_per_s: Amount
+    mfu: Amount
+    loss: Amount
+    initial_loss: float | None
+    resumed_from: int | None
+
+
+class Losses(Frozen):
+    """Held-out loss in nats per token, its exponential, and bits per byte of text."""
+
+    loss: float
+    perplexity: float
+    bits_per_byte: float
+
+
+class SourceEvaluation(Frozen):
+    """Held-out text of one source, by the untrained and by the trained model."""
+
+    untrained: Losses
+    trained: Losses
+    tokens: int
+    bytes: int
+
+
+class TextSample(Frozen):
+    """A prompt and what the trained model made of it."""
+
+    prompt: str
+    text: str
+
+
+class EvaluationReport(Frozen):
+    """What the finished model can do."""
+
+    sources: dict[str, SourceEvaluation]
+    samples: tuple[TextSample, ...]
+
+
+class Report(Frozen):
+    """The whole of run_report.json."""
+
+    format_version: str = FORMAT_VERSION
+    plan: PlanName
+    environment: Environment
+    steps: dict[str, StepReport]
+    data: DataReport
+    training: TrainingReport | None
+    evaluation: EvaluationReport | None
+    cost_usd: Amount
+
+
+def build_report(plan: RunPlan, records: Mapping[str, Record], environment: Environment) -> Report:
+    """Planned against actual as far as the run has come; a pure function of its arguments."""
+    train = _values(records, "train")
+    evaluation = _values(records, "evaluate")
+    trained = train if "steps" in train else {}
+    seconds = trained.get("seconds")
+    spent = None
+    if seconds is not None:
+        spent = seconds / 3600 * trained.get("world_size", plan.hardware.count) * plan.hardware.usd_per_gpu_hour
+    return Report(
+        plan=PlanName(name=plan.name, fingerprint=plan.fingerprint),
+        environment=environment,
+        steps=_steps(plan, records),
+        data=_data(plan, records, trained),
+        training=_training(plan, trained) if trained else None,
+        evaluation=EvaluationReport.model_validate(evaluation) if evaluation else None,
+        cost_usd=Amount(planned=plan.estimate.usd, actual=spent),
+    )
+
+
+def write_report(plan: RunPlan, layout: Layout, records: Mapping[str, Record]) -> Report:
+    """Build the report and replace the run's run_report.json by it."""
+    world = _values(records, "train").get("world_size", 1)
+    report = build_report(plan, records, _environment(world, on_cpu=plan.hardware.gpu == "cpu"))
+    write_json(layout.report, report.model_dump(mode="json"))
+    return report
+
+
+def _values(records: Mapping[str, Record], kind: StepKind) -> Mapping[str, Any]:
+    """What the step of a kind measured; empty while it has not run."""
+    return next((record.values for record in records.values() if record.kind == kind), {})
+
+
+def _steps(plan: RunPlan, records: Mapping[str, Record]) -> dict[str, StepReport]:
+    steps = {}
+    for step in plan.steps:
+        record = records.get(step.id)
+        steps[step.id] = StepReport(
+            kind=step.kind,
+            seconds=Amount(planned=step.seconds, actual=record.seconds if record else None),
+            key=record.key if record else None,
+            reused=record.reused if record else False,
+            status=str(record.values.get("status", "finished")) if record else "waiting",
+        )
+    return steps
+
+
+def _data(plan: RunPlan, records: Mapping[str, Record], trained: Mapping[str, Any]) -> DataReport:
+    prepared = {str(r.values.get("source")): r.values for r in records.values() if r.kind == "prepare"}
+    sources = {}
+    for name in plan.data.sources:
+        shares = [phase.sources[name] for phase in plan.data.phases if name in phase.sources]
+        drawn = trained.get("samples_per_source", {}).get(name)
+        unique = prepared[name]["train"]["samples"] if name in prepared else None
+        sources[name] = SourceReport(
+            tokens=Amount(
+                planned=sum(share.tokens for share in shares), actual=trained.get("tokens_per_source", {}).get(name)
+            ),
+            samples=Amount(planned=sum(share.samples for share in shares), actual=drawn),
+            unique_samples=unique,
+            epochs=drawn / unique if drawn is not None and unique else None,
+            content_sha256=prepared[name].get("content_sha256") if name in prepared else None,
+        )
+    phases = {
+        phase.id: PhaseReport(
+            start_token=phase.start_token,
+            end_token=phase.end_token,
+            tokens={name: share.tokens for name, share in phase.sources.items()},
+        )
+        for phase in plan.data.phases
+    }
+    return DataReport(sources=sources, phases=phases)
+
+
+def _training(plan: RunPlan, trained: Mapping[str, Any]) -> TrainingReport:
+    estimate = plan.estimate
+    seconds = sum(step.seconds for step in plan.steps if step.kind == "train")
+    return TrainingReport(
+        status=trained["status"],
+        steps=Amount(planned=plan.training.steps, actual=trained["steps"]),
+        tokens=Amount(planned=plan.budget.tokens, actual=trained["tokens"]),
+        seconds=Amount(planned=seconds, actual=trained.get("seconds")),
+        tokens_per_s=Amount(
+            planned=estimate.tokens_per_s_per_gpu * plan.hardware.count, actual=trained.get("tokens_per_s")
+        ),
+        mfu=Amount(planned=estimate.mfu, actual=trained.get("mfu")),
+        loss=Amount(planned=plan.budget.loss, actual=trained.get("loss")),
+        initial_loss=trained.get("initial_loss"),
+        resumed_from=trained.get("resumed_from"),
+    )
+
+
+@functools.cache
+def _environment(world_size: int, *, on_cpu: bool) -> Environment:
+    packages = {}
+    for name in ("torch", "mosaicml", "mosaicml-streaming", "transformers", "tokenizers", "numpy"):
+        try:
+            packages[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return Environment(
+        python=platform.python_version(), packages=packages, device=_device(on_cpu=on_cpu), world_size=world_size
+    )
+
+
+def _device(*, on_cpu: bool) -> str:
+    """The GPU's name, or the processor's."""
+    if not on_cpu:
+        import torch  # takes seconds, and a run on a CPU needs no question to it
+
+        if torch.cuda.is_available():
+            return str(torch.cuda.get_device_name(0))
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,104 @@
+"""What a run says of itself while it goes: lines for people, status.json for scripts.
+
+status.json exists because torchrun turns every exit code of its processes into 1.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from runtime.errors import RunError
+from runtime.files import read_json, write_json
+from schemas.units import format_bytes, format_count, format_tokens
+
+__all__ = ["State", "Status", "facts", "printable", "rank", "say", "show_error", "world_size"]
+
+State = Literal["running", "finished", "interrupted", "failed"]
+
+
+def rank() -> int:
+    """This process among all of the run, from 0; torchrun says it."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def world_size() -> int:
+    """Processes of the run; torchrun says it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def printable(text: str) -> str:
+    """Text without control characters: file names and generated text must not steer the terminal."""
+    return "".join(c if c == "\n" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def say(text: str) -> None:
+    """Print for people, from the first process only. A reader that went away (`| head`) doesn't stop the run."""
+    if rank() != 0:
+        return
+    try:
+        print(printable(text), flush=True)  # noqa: T201  # here the runtime speaks
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def show_error(error: RunError) -> None:
+    """An error as people meet it everywhere in recipec: code, message, remedy."""
+    text = printable(f"error[{error.code}]: {error.message}\n  = help: {error.remedy}")
+    print(text, file=sys.stderr, flush=True)  # noqa: T201  # here the runtime speaks
+
+
+@dataclass(frozen=True)
+class Status:
+    """The file status.json of one run folder."""
+
+    path: Path
+
+    def begin(self, step: str | None) -> None:
+        """Say that the run goes, and at which step it is."""
+        if rank() == 0:
+            self._write("running", step, None)
+
+    def end(self, state: State, exit_code: int) -> None:
+        """Say how the run ended, and at which step.
+
+        Ranks but the first tell of failures only; and a failure stays, since the other ranks are stopped because of it.
+        """
+        if state == "failed" or (rank() == 0 and not self.failed()):
+            stored = read_json(self.path)
+            self._write(state, stored.get("step") if isinstance(stored, dict) else None, exit_code)
+
+    def failed(self) -> bool:
+        """Whether a process of this run has said that it failed; then the others ended because of it."""
+        stored = read_json(self.path)
+        return isinstance(stored, dict) and stored.get("state") == "failed"
+
+    def _write(self, state: State, step: str | None, exit_code: int | None) -> None:
+        value = {"state": state, "step": step, "exit_code": exit_code, "pid": os.getpid(), "rank": rank()}
+        write_json(self.path, value)
+
+
+def facts(kind: str, values: Mapping[str, Any]) -> str:
+    """What is worth knowing of a finished step, in half a line."""
+    if kind == "tokenizer":
+        return f"{values['vocab_size']:,} tokens in the vocabulary"
+    if kind == "prepare":
+        train, heldout = values["train"], values["heldout"]
+        text = f"{format_tokens(train['tokens'])} to train on, {format_tokens(heldout['tokens'])} held out"
+        skipped = sum(values.get("skipped", {}).values())
+        return text + (f", {skipped:,} documents left out" if skipped else "")
+    if kind == "train":
+        return (
+            f"{values['steps']:,} batches, {format_tokens(values['tokens'])}, loss {values['loss']:.4f}, "
+            f"{format_count(values['tokens_per_s'])} tok/s"
+        )
+    if kind == "evaluate":
+        pairs = values["sources"].items()
+        return ", ".join(f"{name} {losses['trained']['loss']:.3f} nats" for name, losses in pairs)
+    if kind == "export":
+        return f"{format_bytes(values['bytes'])} in {values['folder']}"
+    return ""

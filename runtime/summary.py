@@ -1,0 +1,130 @@
+"""The end of a run, for people: planned against actual, held-out text before and after, a sample, the files."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from runtime.layout import Layout
+from runtime.report import Amount, EvaluationReport, Report
+from schemas.units import format_seconds, format_tokens, format_usd
+
+__all__ = ["evaluation_table", "files", "samples", "summary", "table"]
+
+_COLUMN: Final = 14
+_NOTE: Final = 26
+
+Row = tuple[str, str, str, str]
+"""Name, planned, actual, note."""
+
+
+def summary(report: Report, layout: Layout, width: int) -> str:
+    """All that is printed when a run has ended."""
+    parts = [table(report, width)]
+    if report.evaluation is not None:
+        parts += [evaluation_table(report.evaluation, width), samples(report.evaluation, width)]
+    return "\n\n".join(part for part in [*parts, files(layout)] if part)
+
+
+def table(report: Report, width: int) -> str:
+    """Planned against actual in aligned text, at most `width` columns wide (80 or more)."""
+    label = width - 2 * _COLUMN - _NOTE
+    lines = [_line(f"{report.plan.name} {report.plan.fingerprint[:8]}", "planned", "actual", "", label)]
+    sections = (("training", _training), ("tokens drawn", _sources), ("time", _steps))
+    for title, section in sections:
+        rows = [_line(f"  {row[0]}", *row[1:], label) for row in section(report)]
+        lines += ["", title, *rows] if rows else []
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def evaluation_table(evaluation: EvaluationReport, width: int) -> str:
+    """Perplexity and bits per byte of held-out text, untrained -> trained."""
+    label = width - 2 * _COLUMN - _NOTE
+    lines = [_line("held-out text", "tokens", "perplexity", "    bits per byte", label)]
+    for name, source in evaluation.sources.items():
+        before, after = source.untrained, source.trained
+        lines.append(
+            _line(
+                f"  {name}",
+                f"{source.tokens:,}",
+                f"{_short(before.perplexity)} -> {_short(after.perplexity)}",
+                f"    {before.bits_per_byte:.3f} -> {after.bits_per_byte:.3f}",
+                label,
+            )
+        )
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def samples(evaluation: EvaluationReport, width: int) -> str:
+    """Prompts with what the model wrote, set off by a bar; at most twelve lines each."""
+    blocks = []
+    for sample in evaluation.samples:
+        text = (sample.prompt + sample.text).expandtabs(4).split("\n")
+        lines = [part for line in text for part in (textwrap.wrap(line, width - 4, drop_whitespace=False) or [""])]
+        shown = lines[:12] + (["..."] if len(lines) > 12 else [])
+        blocks.append("\n".join([f"the model continues {sample.prompt!r:.50}", *(f"  | {line}" for line in shown)]))
+    return "\n\n".join(blocks)
+
+
+def files(layout: Layout) -> str:
+    """Where the results are; only what is there."""
+    rows = (
+        ("model", layout.export),
+        ("report", layout.report),
+        ("loss curve", layout.run / "loss.png"),
+        ("metrics", layout.metrics),
+        ("checkpoints", layout.checkpoints),
+    )
+    return "\n".join(["files", *(f"  {name:<12}{path}" for name, path in rows if path.exists())])
+
+
+def _line(name: str, planned: str, actual: str, note: str, label: int) -> str:
+    shown = name if len(name) <= label else name[: label - 3] + "..."
+    return f"{shown:<{label}}{planned:>{_COLUMN}}{actual:>{_COLUMN}}{note:.{_NOTE}}"
+
+
+def _cells(amount: Amount, text: Callable[[float], str], note: str = "") -> tuple[str, str, str]:
+    planned, actual = (("-" if value is None else text(value)) for value in (amount.planned, amount.actual))
+    return planned, actual, f"   {note}" if note else ""
+
+
+def _whole(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def _short(value: float) -> str:
+    """Three digits that matter, never in scientific notation below a million."""
+    return f"{value:,.0f}" if 100 <= value < 1e6 else f"{value:.3g}"
+
+
+def _times(epochs: float) -> str:
+    return f"{epochs:.2f}" if epochs >= 0.01 else "<0.01"
+
+
+def _training(report: Report) -> Iterator[Row]:
+    training = report.training
+    if training is None:
+        return
+    start = "" if training.initial_loss is None else f"from {training.initial_loss:.3f}"
+    yield ("batches", *_cells(training.steps, _whole))
+    yield ("tokens", *_cells(training.tokens, _whole))
+    yield ("tokens/s", *_cells(training.tokens_per_s, _whole))
+    yield ("MFU", *_cells(training.mfu, lambda value: f"{value:.1%}"))
+    yield ("loss, nats/token", *_cells(training.loss, lambda value: f"{value:.3f}", start))
+    yield ("cost", *_cells(report.cost_usd, format_usd))
+
+
+def _sources(report: Report) -> Iterator[Row]:
+    for name, source in report.data.sources.items():
+        size = None if source.unique_samples is None or not source.samples.planned or not source.tokens.planned else (
+            source.unique_samples * source.tokens.planned / source.samples.planned
+        )  # fmt: skip
+        note = "" if size is None or source.epochs is None else f"{_times(source.epochs)} x {format_tokens(size)}"
+        yield (name, *_cells(source.tokens, _whole, note))
+
+
+def _steps(report: Report) -> Iterator[Row]:
+    for name, step in report.steps.items():
+        note = "reused" if step.reused else "" if step.status == "finished" else step.status
+        yield (name, *_cells(step.seconds, format_seconds, note))

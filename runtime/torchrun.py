@@ -1,0 +1,41 @@
+"""`python -m runtime.torchrun ARGUMENTS`: torchrun whose exit code is that of the rank that failed first.
+
+torchrun itself turns every failure into 1 and ends with a traceback of its own. The ranks have said what is wrong, so
+nothing is added to it, unless a rank was killed and could say nothing.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+from torch.distributed.elastic.multiprocessing.api import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.run import main as torchrun
+
+from runtime.errors import RunFailed
+from runtime.status import show_error
+
+__all__ = ["main"]
+
+
+def main() -> int:
+    """Run torchrun on the command line's arguments; returns the exit code."""
+    try:
+        torchrun()
+    except SignalException as stopped:
+        return 128 + int(stopped.sigval)
+    except ChildFailedError as failed:
+        rank, failure = failed.get_first_failure()
+        if failure.exitcode > 0:
+            return int(failure.exitcode)
+        name = signal.Signals(-failure.exitcode).name
+        remedy = "SIGKILL mostly means that memory ran out: lower training.microbatch; the same command goes on from the last checkpoint"
+        error = RunFailed("RC606", f"rank {rank} was ended by {name}", remedy)
+        show_error(error)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
