@@ -1,6 +1,6 @@
 """Rewrite the tree in README.md: every file with the first line of its own description.
 
-    python .ci/tree.py [--check]
+python .ci/tree.py [--check]
 """
 
 from __future__ import annotations
@@ -28,11 +28,16 @@ NAMED = {
     "compiler/catalog/devices.csv": "devices: memory, peaks, dated prices",
 }
 # Folders of many alike files get one line.
-FOLDED = {"tests/errors": "failing recipes with the finding on the line that causes it", "generated/example": "one committed job folder: what `recipec compile recipes/quickstart.yaml` writes"}
+FOLDED = {
+    "tests/errors": "failing recipes with the finding on the line that causes it",
+    "generated/example": "one committed job folder: what `recipec compile recipes/quickstart.yaml` writes",
+}
 
 
 def _files() -> list[str]:
-    tracked = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True)
+    tracked = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     return sorted(name for name in tracked.stdout.split("\n") if name and (ROOT / name).exists())
 
 
@@ -48,7 +53,11 @@ def _describe(name: str) -> str:
         return "generated: JSON Schema, for editors"
     if path.suffix == ".j2":
         return f"template of {path.name.removesuffix('.j2')}"
-    lines = [line.strip("#{-}<>! ").rstrip(".") for line in text.split("\n") if line.strip() and not line.startswith(("#!", "# yaml-lang"))]
+    lines = [
+        line.strip("#{-}<>! ").rstrip(".")
+        for line in text.split("\n")
+        if line.strip() and not line.startswith(("#!", "# yaml-lang"))
+    ]
     return lines[0] if lines else "empty"
 
 

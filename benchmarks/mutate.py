@@ -1,6 +1,6 @@
 """Mutate gallery recipes: every mutant gives a plan or diagnostics, never a traceback.
 
-    python -m benchmarks.mutate --count 10000 --seed 0
+python -m benchmarks.mutate --count 10000 --seed 0
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How instant `plan` feels: whole processes beside `import torch`, and 500 compiles in one process.
 
-    python -m benchmarks.plan_time
+python -m benchmarks.plan_time
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ def _compiles(count: int = 500) -> None:
         for i in range(count):
             emit(compile_recipe(QUICKSTART, (f"seed={i}", f"name=variant-{i}")).expect(), Path(folder))
     seconds = time.perf_counter() - started
-    print(f"\n{count} recipe variants compiled and written in one process: {seconds:.2f} s, {seconds / count * 1e3:.1f} ms each")
+    print(
+        f"\n{count} recipe variants compiled and written in one process: {seconds:.2f} s, {seconds / count * 1e3:.1f} ms each"
+    )
 
 
 def main() -> None:

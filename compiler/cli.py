@@ -77,7 +77,9 @@ def compile_(
 
 @app.command()
 def run(
-    target: Annotated[Path, typer.Argument(metavar="RECIPE|JOB", help="Recipe file or job folder.", show_default=False)],
+    target: Annotated[
+        Path, typer.Argument(metavar="RECIPE|JOB", help="Recipe file or job folder.", show_default=False)
+    ],
     overrides: Overrides = None,
     out: Annotated[Path, typer.Option(help="Parent of the job folder.")] = Path("generated"),
     runs: Annotated[Path, typer.Option(help="Parent of the run's folder.")] = Path("runs"),
@@ -90,7 +92,9 @@ def run(
 
 @app.command()
 def explain(
-    subject: Annotated[str, typer.Argument(metavar="CODE|RECIPE", help="Error code, or recipe file.", show_default=False)],
+    subject: Annotated[
+        str, typer.Argument(metavar="CODE|RECIPE", help="Error code, or recipe file.", show_default=False)
+    ],
     path: Annotated[str | None, typer.Argument(help="Value of the plan, such as training.optimizer.lr.")] = None,
     overrides: Overrides = None,
     output: Output = Format.TEXT,
@@ -110,7 +114,9 @@ def diff(
 
 
 @app.command()
-def schema(subject: Annotated[str, typer.Argument(metavar="recipe|plan", help="Which schema.", show_default=False)]) -> None:
+def schema(
+    subject: Annotated[str, typer.Argument(metavar="recipe|plan", help="Which schema.", show_default=False)],
+) -> None:
     """Print a JSON Schema, for editors and other programs."""
     raise typer.Exit(start.schema(subject))
 
@@ -129,7 +135,7 @@ def main() -> NoReturn:
         # `recipec plan | head`: whoever reads has enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(Exit.FINE)
-    except Exception as error:  # noqa: BLE001  # the last door: our own faults end as a finding, too
+    except Exception as error:  # the last door: our own faults end as a finding, too
         if os.environ.get("RECIPEC_TRACEBACK"):
             raise
         warn(f"error[RC901]: a fault of recipec itself: {type(error).__name__}: {error}")

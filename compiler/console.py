@@ -9,7 +9,7 @@ import sys
 from enum import IntEnum, StrEnum
 from typing import Any, TextIO
 
-__all__ = ["FORMAT_VERSION", "Exit", "Format", "emit_json", "color_of", "say", "warn", "width_of"]
+__all__ = ["FORMAT_VERSION", "Exit", "Format", "color_of", "emit_json", "say", "warn", "width_of"]
 
 FORMAT_VERSION = "1.0"
 """Of all JSON output: a minor version adds keys, a major one may change them."""

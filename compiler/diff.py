@@ -122,7 +122,7 @@ def _compare(shown: PathKey, old: Any, old_path: PathKey, new: Any, new_path: Pa
 
 
 def _entries(value: Any) -> dict[str, tuple[str | int, Any]] | None:
-    """Name -> (key or index, value) of a section, or of a list whose entries have ids or kinds; None of anything else."""
+    """Name -> (key or index, value) of a section, or of a list whose entries have ids or kinds; else None."""
     if isinstance(value, Mapping):
         return {key: (key, item) for key, item in value.items()}
     if not isinstance(value, Sequence) or isinstance(value, str):

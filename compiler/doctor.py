@@ -1,7 +1,7 @@
 """`recipec doctor`: what this machine has, what a run needs, and the fix for each difference.
 
-Versions are read from package metadata: importing torch would take seconds, and fails where the pair with torchvision is
-wrong, which is what is to be found out.
+Versions are read from package metadata: importing torch would take seconds, and importing Composer fails where torch
+and torchvision don't fit, which is what is to be found out.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ _CREDENTIALS: Final = {
 
 
 def examine() -> tuple[Check, ...]:
-    """Look at Python, packages, shared memory, GPUs, disk and the names of credentials. Changes nothing, asks no network."""
+    """Look at Python, packages, shared memory, GPUs, disk, names of credentials; changes nothing, asks no network."""
     installed = {name: _version(name) for name in (*_DEFAULT, *_ALSO_NEEDED)}
     return (
         _python(),
@@ -87,7 +87,7 @@ def examine() -> tuple[Check, ...]:
     )
 
 
-def render_checks(checks: tuple[Check, ...], format: Literal["text", "json"], *, color: bool = False) -> str:  # noqa: A002
+def render_checks(checks: tuple[Check, ...], format: Literal["text", "json"], *, color: bool = False) -> str:
     """The checks as text, one line each and the fix below it, or as JSON."""
     if format == "json":
         return json.dumps({"format_version": "1.0", "checks": [asdict(check) for check in checks]}, indent=2) + "\n"

@@ -102,7 +102,7 @@ class Draft:
             provenance={**self.provenance, **Origins(self.spans).of(name, section, because)},
         )
 
-    def note(self, name: str, value: Frozen) -> Draft:
+    def note(self, name: str, value: Frozen | tuple[Frozen, ...]) -> Draft:
         """A copy with an intermediate result that the plan itself doesn't hold."""
         return replace(self, sections={**self.sections, name: value})
 

@@ -1,4 +1,4 @@
-"""A plan becomes a job folder: plan.yaml, launch scripts and a README, the same bytes wherever and whenever it is made."""
+"""A plan becomes a job folder: plan.yaml, launch scripts and a README, the same bytes wherever it is made."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ _GPU_THREADS: Final = 4
 def emit(plan: RunPlan, parent: Path) -> Path:
     """Write the job folder `<parent>/<name>-<fp8>/` and return its path.
 
-    It appears whole or not at all. A folder that holds the same already is left untouched; another one of this job (same
-    fingerprint, say with other Slurm options) is replaced, and files that people put into it are kept.
+    It appears whole or not at all. A folder that holds the same already is left untouched; another one of this job
+    (same fingerprint, say with other Slurm options) is replaced, and files that people put into it are kept.
 
     Raises:
         DiagnosticsError: something that is no job folder is in the way, or the disk can't be written (RC604).
@@ -172,7 +172,7 @@ def _holds(target: Path, files: Mapping[str, str]) -> bool:
 
 
 def _publish(target: Path, files: Mapping[str, str]) -> None:
-    """Write beside the target, then rename; what stood there is renamed aside first, so that a whole one always exists."""
+    """Write beside the target, then rename; what stood there is renamed aside, so that a whole one always exists."""
     token = uuid.uuid4().hex[:8]
     temporary = target.with_name(f".tmp-{token}-{target.name}")
     try:
@@ -204,7 +204,7 @@ def _swap(new: Path, target: Path, prefix: str) -> list[Path]:
 
 
 def _write(folder: Path, files: Mapping[str, str]) -> None:
-    """Write the files and wait until the disk has them: a rename must not survive a power cut that its content doesn't."""
+    """Write the files and wait for the disk: a rename must not survive a power cut that its content doesn't."""
     for path, content in files.items():
         file = folder / path
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -21,10 +21,14 @@ def _value(plan: RunPlan, path: PathKey) -> Any:
     """
     value: Any = plan.model_dump(mode="json", by_alias=True, exclude={"provenance"})
     for key in path:
-        if isinstance(value, dict) and key in value or isinstance(value, list) and isinstance(key, int) and key < len(value):
-            value = value[key]
-        else:
+        known = (
+            key in value
+            if isinstance(value, dict)
+            else isinstance(key, int) and isinstance(value, list) and key < len(value)
+        )
+        if not known:
             raise KeyError(format_path(path))
+        value = value[key]
     return value
 
 
@@ -58,7 +62,9 @@ def origin_as_json(plan: RunPlan, text: str) -> dict[str, Any]:
     """
     path, value = _found(plan, text)
     own = lookup(plan.provenance, path)
-    inside = {text: own} if own else {k: p for k, p in plan.provenance.items() if k.startswith((f"{text}.", f"{text}["))}
+    inside = (
+        {text: own} if own else {k: p for k, p in plan.provenance.items() if k.startswith((f"{text}.", f"{text}["))}
+    )
     return {"path": text, "value": value, "provenance": {k: p.model_dump(mode="json") for k, p in inside.items()}}
 
 

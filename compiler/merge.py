@@ -47,7 +47,12 @@ def conflicts(draft: Draft, parts: tuple[Lowered, ...]) -> list[Diagnostic]:
     found = []
     for i, late in enumerate(parts):
         for early in parts[:i]:
-            for slot in (c.slot for c in late.fragment.claims for d in early.fragment.claims if _clash(c.slot, d.slot, c.shared and d.shared)):
+            for slot in (
+                c.slot
+                for c in late.fragment.claims
+                for d in early.fragment.claims
+                if _clash(c.slot, d.slot, c.shared and d.shared)
+            ):
                 first = draft.spans.nearest(*early.path)
                 finding = draft.diagnostic(
                     "RC202",

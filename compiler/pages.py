@@ -19,15 +19,15 @@ A recipe is one YAML file. Only `name`, `data.sources` and a model or a budget m
 default with its origin.
 
 Quantities carry their unit (`300B tok`, `$60k`, `36h`, `80GB`), times of training are Composer's (`0.8dur`, `2000ba`,
-`1e9tok`, `2ep`), shares are numbers or percentages. `${name}` is replaced by a value from `variables:`; `$${name}` is the
-plain text. Under `extends:` mappings are merged key by key, lists and values are replaced, and `null` removes what was
-inherited. `--set a.b=value` overrides a key from the command line.
+`1e9tok`, `2ep`), shares are numbers or percentages. `${name}` is replaced by a value from `variables:`; `$${name}` is
+the plain text. Under `extends:` mappings are merged key by key, lists and values are replaced, and `null` removes what
+was inherited. `--set a.b=value` overrides a key from the command line.
 """
 
 _ERRORS_INTRO: Final = """# Errors and warnings
 
 What `recipec explain CODE` prints. RC0xx: reading the file. RC1xx: single values. RC2xx: values that don't go together.
-RC3xx: budget. RC4xx: data and tokenizer. RC5xx: memory and hardware. RC6xx: running and resuming. RC9xx: our own faults.
+RC3xx: budget. RC4xx: data and tokenizer. RC5xx: memory and hardware. RC6xx: running and resuming. RC9xx: our faults.
 """
 
 Schema = Mapping[str, Any]

@@ -25,7 +25,7 @@ from compiler.passes.techniques import techniques
 from compiler.passes.tokenizer import tokenizer
 from compiler.passes.training import training
 from compiler.resolve import resolve
-from compiler.spans import PathKey, SpanIndex, parse_path
+from compiler.spans import PathKey, RecipeError, SpanIndex, parse_path
 from compiler.validate import Checked, validate
 from compiler.verify import verify
 from schemas.diagnostics import Diagnostic, DiagnosticsError, Severity
@@ -83,8 +83,8 @@ def compile_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Compiled:
     """Read, check and plan a recipe. Errors of the text, of single values and of their combination come together."""
     try:
         resolved = resolve(path, overrides)
-    except DiagnosticsError as error:
-        return Compiled(None, error.diagnostics, getattr(error, "spans", SpanIndex()))
+    except RecipeError as error:
+        return Compiled(None, error.diagnostics, error.spans)
     return plan_recipe(validate(resolved), path)
 
 

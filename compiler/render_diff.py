@@ -22,7 +22,7 @@ _LONGEST_VALUE: Final = 60
 _LONGEST_PATH: Final = 44
 
 
-def render_diff(found: PlanDiff, format: Literal["text", "json"], *, color: bool = False, width: int = 100) -> str:  # noqa: A002
+def render_diff(found: PlanDiff, format: Literal["text", "json"], *, color: bool = False, width: int = 100) -> str:
     """The differences as text of at most `width` columns (reasons and long places may run over), or as JSON."""
     if format == "json":
         return json.dumps(diff_json(found), indent=2, allow_nan=False) + "\n"
@@ -105,7 +105,7 @@ def _shown(value: object) -> str:
     """A plain value in short: `9 536`, `[0.9, 0.95]`, `{kind: ema, …`."""
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10_000:
         return f"{value:,}".replace(",", " ")
-    return _clip(one_line(cast(Value, value)), _LONGEST_VALUE)
+    return _clip(one_line(cast("Value", value)), _LONGEST_VALUE)
 
 
 def _clip(text: str, length: int) -> str:

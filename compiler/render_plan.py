@@ -84,7 +84,8 @@ def _data(plan: RunPlan, width: int) -> Iterator[str]:
     for name in names:
         drawn = sum(p.sources[name].tokens for p in phases if name in p.sources)
         shares = "".join(
-            f"{(p.sources[name].tokens / (p.end_token - p.start_token) if name in p.sources else 0):>14.1%}" for p in shown
+            f"{(p.sources[name].tokens / (p.end_token - p.start_token) if name in p.sources else 0):>14.1%}"
+            for p in shown
         )
         clipped = name if len(name) <= pad else f"{name[: pad - 1]}~"
         row = _line("", f"{clipped:<{pad}}{format_count(drawn):>10}{drawn / plan.budget.tokens:>8.1%}{shares}")

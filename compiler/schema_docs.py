@@ -62,8 +62,8 @@ def plan_schema() -> Schema:
 def recipe_schema() -> Schema:
     """What a recipe holds, for completion and checking in editors.
 
-    Beyond the types it accepts shorthand words (`precision: bf16`), `${name}` wherever a scalar stands, and, in a recipe
-    with `extends`, sections without their required keys, which are then inherited. `recipec check` knows more.
+    Beyond the types it accepts shorthand words (`precision: bf16`), `${name}` wherever a scalar stands, and, in a
+    recipe with `extends`, sections without their required keys, which are then inherited. `recipec check` knows more.
     """
     schema, preamble = (
         _closed(model.model_json_schema(by_alias=True, schema_generator=_Generator)) for model in (Recipe, Preamble)
@@ -100,7 +100,7 @@ def _choices(schema: Schema) -> list[Schema]:
 
 
 def _closed(schema: Any) -> Any:
-    """pydantic's schema made whole: bounds under their standard names, no names but those of the pattern allowed.
+    """The schema made whole: bounds under their standard names, no names but those of the pattern allowed.
 
     The default of a section is left out, since its keys have their own.
     """
@@ -117,9 +117,10 @@ def _closed(schema: Any) -> Any:
 
 
 def _loosen(recipe: Schema, definitions: Schema) -> Schema:
-    """Take `required` out of what a recipe may inherit in part; returns it as a condition for one that inherits nothing.
+    """Take `required` out of what may be inherited in part; returns it as a condition for recipes without `extends`.
 
-    Entries of lists are never inherited in part. Sources become `anyOf`: without `required` an empty one is of every kind.
+    Entries of lists are never inherited in part. Sources become `anyOf`: without `required` an empty one is of every
+    kind.
     """
     needs = _needs(recipe, definitions)
     (pattern, source) = next(iter(definitions["Data"]["properties"]["sources"]["patternProperties"].items()))
@@ -141,11 +142,12 @@ def _loosen(recipe: Schema, definitions: Schema) -> Schema:
 def _needs(schema: Schema, definitions: Schema) -> Schema:
     """The required keys of a section and of the sections in it."""
     found: Schema = {"required": schema["required"]} if "required" in schema else {}
-    below = {}
+    below: Schema = {}
     for key, value in schema.get("properties", {}).items():
-        references = [choice["$ref"] for choice in _choices(value) if "$ref" in choice]
-        inner = [_needs(definitions[reference.rpartition("/")[2]], definitions) for reference in references]
-        below |= {key: need for need in inner if need}
+        for name in (choice["$ref"].rpartition("/")[2] for choice in _choices(value) if "$ref" in choice):
+            need = _needs(definitions[name], definitions)
+            if need:
+                below[key] = need
     return found | ({"properties": below} if below else {})
 
 

@@ -18,7 +18,7 @@ from runtime.data.planned_dataset import HeldOut, PlannedDataset, SampleRange, S
 from runtime.errors import RunFailed
 from runtime.files import read_json
 from runtime.layout import Layout
-from runtime.preemption import ignore_signals
+from runtime.preemption import outlive_signals
 from runtime.steps.base import Inputs, Result
 from schemas.data import MdsSource
 from schemas.plan import RunPlan
@@ -98,7 +98,7 @@ def train_data(plan: RunPlan, dataset: PlannedDataset, ledger: Ledger) -> DataSp
         pin_memory=torch.cuda.is_available(),
         # All batches are full; a short one can only come from a loader that broke off.
         drop_last=True,
-        worker_init_fn=ignore_signals if plan.execution.workers else None,
+        worker_init_fn=outlive_signals if plan.execution.workers else None,
     )
     return data_spec(loader, ledger.count)
 

@@ -1,9 +1,8 @@
 """Where a run's files are. The plan holds no absolute path; these are chosen when the run starts.
 
-    <runs>/cache/tokenizer-<key>/     shared by all runs: same key, same content
-    <runs>/cache/prepare-<key>/       train/ and heldout/ (MDS), result.json
-    <runs>/<name>-<fp8>/              plan.yaml, lock, steps/<id>.json, checkpoints/, export/, metrics.jsonl,
-                                      run_report.json, loss.png
+<runs>/cache/tokenizer-<key>/   shared by all runs: same key, same content
+<runs>/cache/prepare-<key>/     train/ and heldout/ (MDS), result.json
+<runs>/<name>-<fp8>/            plan.yaml, lock, steps/<id>.json, checkpoints/, export/, metrics.jsonl, run_report.json, loss.png
 """
 
 from __future__ import annotations

@@ -11,10 +11,11 @@ from typing import Any, Self
 
 from runtime.status import say
 
-__all__ = ["StopSignal", "ignore_signals"]
+__all__ = ["StopSignal", "outlive_signals"]
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _ECHO_SECONDS = 1.0
+_WORKER_SECONDS = 600
 
 
 class StopSignal:
@@ -54,7 +55,10 @@ class StopSignal:
             os.kill(os.getpid(), number)
 
 
-def ignore_signals(worker: int) -> None:  # noqa: ARG001  # torch's
-    """For loader workers, who share the process group: they live as long as the training reads from them."""
-    for number in _SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+def outlive_signals(worker: int) -> None:  # noqa: ARG001  # torch's
+    """For loader workers: a signal to the process group is for the training, which still reads its last batch from them.
+
+    They end with the training, and at the latest ten minutes after they were told to.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(_WORKER_SECONDS))

@@ -30,7 +30,7 @@ def main() -> int:
         if failure.exitcode > 0:
             return int(failure.exitcode)
         name = signal.Signals(-failure.exitcode).name
-        remedy = "SIGKILL mostly means that memory ran out: lower training.microbatch; the same command goes on from the last checkpoint"
+        remedy = "SIGKILL mostly means that memory ran out: lower training.microbatch or the number of processes"
         error = RunFailed("RC606", f"rank {rank} was ended by {name}", remedy)
         show_error(error)
         return error.exit_code

@@ -39,18 +39,28 @@ class Inference(Frozen):
     @property
     def total_tokens(self) -> int:
         """Input and output tokens over the model's life."""
-        return self.tokens if self.tokens is not None else (self.requests or 0) * (self.input_tokens + self.output_tokens)
+        return (
+            self.tokens if self.tokens is not None else (self.requests or 0) * (self.input_tokens + self.output_tokens)
+        )
 
 
 class Budget(Frozen):
     """One target and any limits. With `model.size: auto` the target also chooses the model."""
 
     tokens: Tokens | None = Field(None, gt=0, le=10**17, description="Train on this many tokens.")
-    tokens_per_parameter: Float | None = Field(None, gt=0, le=1e6, description="Train on this many tokens per parameter.")
+    tokens_per_parameter: Float | None = Field(
+        None, gt=0, le=1e6, description="Train on this many tokens per parameter."
+    )
     flops: Flops | None = Field(None, gt=0, le=1e32, description="Spend this much on training (6 N D).")
-    target_loss: Float | None = Field(None, gt=0, le=100, description="Reach this loss (nats per token) by the scaling law.")
+    target_loss: Float | None = Field(
+        None, gt=0, le=100, description="Reach this loss (nats per token) by the scaling law."
+    )
     match_chinchilla: Count | None = Field(
-        None, gt=0, le=10**14, description="Reach the quality of a Chinchilla-optimal model of this size.", examples=["7B"]
+        None,
+        gt=0,
+        le=10**14,
+        description="Reach the quality of a Chinchilla-optimal model of this size.",
+        examples=["7B"],
     )
     inference: Inference | None = Field(None, description="Demand over the model's life.")
     scaling_law: ScalingLawName = Field("besiroglu", description="Constants of L(N, D) = E + A/N^alpha + B/D^beta.")

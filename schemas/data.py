@@ -48,14 +48,17 @@ class FilesSource(_Source):
     """Text files, one document each: `files: src/**/*.py`."""
 
     files: Text | tuple[Text, ...] = Field(
-        description="Glob or list of globs of text, markdown or code files, also .gz and .zst.", examples=["docs/**/*.md"]
+        description="Glob or list of globs of text, markdown or code files, also .gz and .zst.",
+        examples=["docs/**/*.md"],
     )
 
 
 class JsonlSource(_Source):
     """JSON lines, one document each: `jsonl: data/*.jsonl.zst`."""
 
-    jsonl: Text | tuple[Text, ...] = Field(description="Glob or list of globs; .gz and .zst are unpacked as they are read.")
+    jsonl: Text | tuple[Text, ...] = Field(
+        description="Glob or list of globs; .gz and .zst are unpacked as they are read."
+    )
     text: Text = Field("text", description="Key that holds the text.")
 
 
@@ -79,8 +82,12 @@ class HubSource(_Source):
 class MdsSource(_Source):
     """Ready-made MDS shards, at a local path or in an object store; used as they are."""
 
-    mds: Text = Field(description="Folder with index.json: a local path or s3://bucket/prefix.", examples=["s3://corpus/web"])
-    column: Text = Field("tokens", description="Column with data.sequence_length token ids, or with text if `content: text`.")
+    mds: Text = Field(
+        description="Folder with index.json: a local path or s3://bucket/prefix.", examples=["s3://corpus/web"]
+    )
+    column: Text = Field(
+        "tokens", description="Column with data.sequence_length token ids, or with text if `content: text`."
+    )
     content: Literal["tokens", "text"] = Field(
         "tokens", description="tokens: samples are used as they are; text: documents, tokenized by the run."
     )
@@ -130,13 +137,17 @@ class Selection(Frozen):
 
     min_bytes: Bytes = Field(1, ge=1, description="Shorter documents are left out.")
     max_bytes: Bytes | None = Field(None, ge=1, description="Longer documents are left out.")
-    deduplicate: Literal["none", "exact"] = Field("none", description="exact: of equal documents of a source, keep the first.")
+    deduplicate: Literal["none", "exact"] = Field(
+        "none", description="exact: of equal documents of a source, keep the first."
+    )
 
 
 class Data(Frozen):
     """Sources and how they are mixed over the run."""
 
-    sequence_length: Integer = Field(1024, ge=8, le=1 << 22, description="Tokens of a sample; documents are packed into it.")
+    sequence_length: Integer = Field(
+        1024, ge=8, le=1 << 22, description="Tokens of a sample; documents are packed into it."
+    )
     sources: dict[Name, Source] = Field(min_length=1, description="Named data sets.")
     mixture: tuple[Knot, ...] = Field((), description="Shares over time; without it every source has the same share.")
     curriculum: SequenceLengthWarmup | None = Field(None, description="Order of difficulty; see docs/techniques/.")

@@ -32,6 +32,8 @@ class Fragment(Frozen):
     claims: tuple[Claim, ...]
     algorithms: tuple[AnyAlgorithm, ...] = ()
     requires: tuple[Requirement, ...] = ()
-    flops_per_token: Float = Field(0.0, description="Added model FLOPs per token, averaged over the run; may be negative.")
+    flops_per_token: Float = Field(
+        0.0, description="Added model FLOPs per token, averaged over the run; may be negative."
+    )
     memory_parameters: Integer = Field(0, description="Added fp32 weights on each device.")
     reason: str = Field(description="What was decided, for the provenance of its algorithms.")

@@ -15,9 +15,13 @@ __all__ = ["Hardware", "Launch", "Slurm"]
 class Hardware(Frozen):
     """Devices to train on."""
 
-    gpu: Name = Field("cpu", description="Device of the catalogue, such as h100-sxm-80gb; `cpu` for none.", examples=["h100-sxm-80gb"])
+    gpu: Name = Field(
+        "cpu", description="Device of the catalogue, such as h100-sxm-80gb; `cpu` for none.", examples=["h100-sxm-80gb"]
+    )
     count: Integer = Field(1, ge=1, le=1_000_000, description="Devices in all (on `cpu`: processes).")
-    per_node: Integer | None = Field(None, ge=1, le=1024, description="Devices of one machine; default: the catalogue's.")
+    per_node: Integer | None = Field(
+        None, ge=1, le=1024, description="Devices of one machine; default: the catalogue's."
+    )
     price: GpuHourPrice | None = Field(None, ge=0, description="Your price; default: the catalogue's, with its date.")
     mfu: Fraction | None = Field(None, gt=0, description="Your measured model FLOP utilization; default: an estimate.")
 
@@ -39,6 +43,8 @@ class Launch(Frozen):
         None, description="Folder for prepared data and copies of remote shards; default: runs/cache."
     )
     slurm: Slurm = Field(Slurm(), description="Lines of launch/slurm.sbatch.")
-    threads: Integer | None = Field(None, ge=1, le=1024, description="OMP_NUM_THREADS of each process; default: torch's.")
+    threads: Integer | None = Field(
+        None, ge=1, le=1024, description="OMP_NUM_THREADS of each process; default: torch's."
+    )
     offline: bool = Field(False, strict=True, description="Never ask the Hugging Face hub (HF_HUB_OFFLINE=1).")
     kind: Literal["torchrun"] = Field("torchrun", description="How several processes are started.")

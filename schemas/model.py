@@ -30,7 +30,9 @@ class Objective(Frozen):
 class Model(Frozen):
     """Family and size; every dimension that is left out is derived from `size`, and shown by `recipec plan`."""
 
-    family: Family = Field("llama", description="llama (RoPE, RMSNorm, SwiGLU) or gpt2 (learned positions, LayerNorm, GELU).")
+    family: Family = Field(
+        "llama", description="llama (RoPE, RMSNorm, SwiGLU) or gpt2 (learned positions, LayerNorm, GELU)."
+    )
     size: Literal["auto"] | Annotated[Count, Field(ge=1000, le=10**14)] | None = Field(
         None, description="Parameters, such as 1.3B; `auto` takes the optimum of `budget`.", examples=["auto", "1.3B"]
     )
@@ -42,7 +44,10 @@ class Model(Frozen):
     )
     intermediate_size: Integer | None = Field(None, ge=8, le=1 << 19, description="Width inside the MLP.")
     vocab_size: Integer | None = Field(
-        None, ge=2, le=1 << 22, description="Rows of the embedding; default: the tokenizer's, padded to a multiple of 64."
+        None,
+        ge=2,
+        le=1 << 22,
+        description="Rows of the embedding; default: the tokenizer's, padded to a multiple of 64.",
     )
     tie_embeddings: bool = Field(True, strict=True, description="Share the embedding with the output layer.")
     dropout: Fraction = Field(0.0, description="Dropout of residuals, attention and embeddings (gpt2 only).")
@@ -56,7 +61,9 @@ class Model(Frozen):
 class Tokenizer(Frozen):
     """Train a byte-level BPE on the recipe's sources, or load a tokenizer from a folder or the hub."""
 
-    kind: Literal["bpe", "pretrained"] = Field("bpe", description="bpe: train one on the sources; pretrained: load one.")
+    kind: Literal["bpe", "pretrained"] = Field(
+        "bpe", description="bpe: train one on the sources; pretrained: load one."
+    )
     vocab_size: Integer | None = Field(
         None,
         ge=257,
@@ -66,9 +73,13 @@ class Tokenizer(Frozen):
     max_bytes: Bytes = Field(
         100_000_000, ge=1, description="bpe: bytes of text to train on, shared by the sources by weight."
     )
-    path: Text | None = Field(None, description="pretrained: folder with tokenizer.json, beside the recipe or absolute.")
+    path: Text | None = Field(
+        None, description="pretrained: folder with tokenizer.json, beside the recipe or absolute."
+    )
     hub: Text | None = Field(None, description="pretrained: name on the Hugging Face hub.", examples=["gpt2"])
-    revision: Text | None = Field(None, description="pretrained: commit of the hub's repository, so that it can't change.")
+    revision: Text | None = Field(
+        None, description="pretrained: commit of the hub's repository, so that it can't change."
+    )
 
     @model_validator(mode="after")
     def _one_place(self) -> Tokenizer:

@@ -32,7 +32,9 @@ def _short(key: str) -> Any:
 class Recipe(Frozen):
     """A training recipe. Everything but `name`, `data.sources` and a model or a budget has a default."""
 
-    name: Name = Field(description="Names the job's folder: letters, digits, `.`, `_` and `-`.", examples=["quickstart"])
+    name: Name = Field(
+        description="Names the job's folder: letters, digits, `.`, `_` and `-`.", examples=["quickstart"]
+    )
     seed: Integer = Field(17, ge=0, lt=1 << 31, description="Fixes initial weights and the order of data.")
     objective: Annotated[Objective, _short("kind")] = Field(Objective(), description="What is learnt.")
     model: Model = Field(Model(), description="Family and size of the model.")
@@ -54,7 +56,8 @@ class Recipe(Frozen):
 class Preamble(Frozen):
     """The two keys that are gone once a recipe is resolved; listed for the JSON Schema and for suggestions."""
 
-    extends: Annotated[Text | tuple[Text, ...], WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]})] = Field(
-        (), description="Recipe (or recipes, later ones win) that this one changes; relative to this file."
-    )
+    extends: Annotated[
+        Text | tuple[Text, ...],
+        WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+    ] = Field((), description="Recipe (or recipes, later ones win) that this one changes; relative to this file.")
     variables: dict[Name, Any] = Field({}, description="Values used as ${name}.")

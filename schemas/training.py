@@ -26,8 +26,12 @@ class Optimizer(Frozen):
         description="adamw (torch; weight decay times learning rate), Composer's decoupled_adamw and decoupled_lionw "
         "(weight decay on its own scale), or sgd.",
     )
-    lr: Float | None = Field(None, gt=0, le=10, description="Peak learning rate; default: by model size.", examples=[3e-4])
-    betas: tuple[Fraction, Fraction] = Field((0.9, 0.95), description="Decay of the moments; sgd: the first is momentum.")
+    lr: Float | None = Field(
+        None, gt=0, le=10, description="Peak learning rate; default: by model size.", examples=[3e-4]
+    )
+    betas: tuple[Fraction, Fraction] = Field(
+        (0.9, 0.95), description="Decay of the moments; sgd: the first is momentum."
+    )
     eps: Float = Field(1e-8, gt=0, le=1, description="Added to the denominator (adamw kinds).")
     weight_decay: Float | None = Field(None, ge=0, le=1, description="Default: 0.1, or 1e-5 where decay is decoupled.")
 
@@ -47,7 +51,11 @@ class Training(Frozen):
     """How the model is trained."""
 
     batch: Tokens | None = Field(
-        None, gt=0, le=10**10, description="Tokens of one optimizer step over all devices; default: by model size.", examples=["0.5M tok"]
+        None,
+        gt=0,
+        le=10**10,
+        description="Tokens of one optimizer step over all devices; default: by model size.",
+        examples=["0.5M tok"],
     )
     microbatch: Integer | None = Field(
         None, ge=1, le=1 << 20, description="Samples in one forward pass of a device; default: the largest that fits."
@@ -59,7 +67,9 @@ class Training(Frozen):
     )
     gradient_clipping: GradientClipping | None = Field(None, description="Limits gradients before each step.")
     activation_checkpointing: bool | None = Field(
-        None, strict=True, description="Recompute activations in the backward pass; default: only where memory needs it."
+        None,
+        strict=True,
+        description="Recompute activations in the backward pass; default: only where memory needs it.",
     )
     compile: bool = Field(False, strict=True, description="torch.compile the model.")
     deterministic: bool = Field(True, strict=True, description="Deterministic kernels: the same run to the last bit.")
@@ -81,4 +91,6 @@ class Precision(Frozen):
     compute: PrecisionName | None = Field(
         None, description="Format of matrix products; default: the best that the hardware has (fp32 on a CPU)."
     )
-    reduce: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="Format in which gradients are summed over devices (FSDP).")
+    reduce: Literal["fp32", "bf16", "fp16"] = Field(
+        "fp32", description="Format in which gradients are summed over devices (FSDP)."
+    )

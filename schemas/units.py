@@ -107,7 +107,7 @@ def _scaled(kind: str, units: str, examples: str, *, prefix: str = "") -> Callab
         number = _plain(value)
         if number is None:
             match = pattern.match(value) if isinstance(value, str) and len(value) < 64 else None
-            if match is None or "e" in match["number"].lower() and abs(int(match["number"].lower().split("e")[1])) > 40:
+            if match is None or ("e" in match["number"].lower() and abs(int(match["number"].lower().split("e")[1])) > 40):
                 raise _fail(kind, value, examples)
             number = _exact(match["number"], _SCALE[match["scale"]])
         return _checked(number, value, kind, examples)

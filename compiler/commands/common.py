@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Literal
@@ -10,7 +11,7 @@ from compiler.console import Format, color_of, emit_json, warn, width_of
 from compiler.pipeline import Compiled, compile_recipe
 from compiler.preflight import preflight
 from compiler.render_diagnostics import render
-from compiler.spans import SpanIndex
+from compiler.spans import RecipeError, SpanIndex
 from schemas.diagnostics import Diagnostic, DiagnosticsError, Severity
 from schemas.plan import RunPlan
 
@@ -43,20 +44,20 @@ def plan_or_error(recipe: Path, overrides: tuple[str, ...], output: Format) -> t
     """The plan, with findings shown; None after errors were shown in the command's format."""
     result = compiled(recipe, overrides)
     if result.plan is None and output is Format.JSON:
-        emit_json({"diagnostics": findings_as_json(result.findings)})
+        emit_json({"diagnostics": findings_as_json(result.findings, result.spans)})
     else:
         show(result.findings, result.spans)
     return result.plan, result.spans
 
 
-def findings_as_json(findings: tuple[Diagnostic, ...]) -> list[dict[str, object]]:
-    """Findings in JSON types."""
-    return [finding.model_dump(mode="json") for finding in findings]
+def findings_as_json(findings: tuple[Diagnostic, ...], spans: SpanIndex) -> list[object]:
+    """Findings in JSON types, with paths that lead to the files from here."""
+    return list(json.loads(render(findings, spans, "json"))["diagnostics"])
 
 
 def report(error: DiagnosticsError, output: Format) -> None:
     """Show an error that stopped a command."""
     kind: Literal["text", "json"] = "json" if output is Format.JSON else "text"
-    spans = getattr(error, "spans", None)
+    spans = error.spans if isinstance(error, RecipeError) else None
     text = render(error.diagnostics, spans, kind, color=color_of(sys.stderr), width=width_of(sys.stderr)).rstrip()
     (sys.stdout if kind == "json" else sys.stderr).write(text + "\n")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Literal
 
 from compiler.commands.common import compiled, findings_as_json, plan_or_error, report, show
 from compiler.console import Exit, Format, color_of, emit_json, say, width_of
+from compiler.spans import SpanIndex
 from schemas.codes import CATALOGUE
 from schemas.diagnostics import DiagnosticsError, Severity
 from schemas.plan import RunPlan
@@ -24,7 +26,7 @@ def check(recipes: list[Path], overrides: tuple[str, ...], output: Format) -> in
         if any(finding.severity is Severity.ERROR for finding in result.findings):
             worst = Exit.RECIPE
         if output is Format.JSON:
-            documents.append({"recipe": str(recipe), "diagnostics": findings_as_json(result.findings)})
+            documents.append({"recipe": str(recipe), "diagnostics": findings_as_json(result.findings, result.spans)})
         elif output is Format.GITHUB:
             if result.findings:
                 say(render(result.findings, result.spans, "github", color=False, width=80).rstrip())
@@ -64,7 +66,7 @@ def _compare(old: Path, new: RunPlan, output: Format) -> int:
         return Exit.RECIPE
     if before is None:
         return Exit.RECIPE
-    kind = "json" if output is Format.JSON else "text"
+    kind: Literal["text", "json"] = "json" if output is Format.JSON else "text"
     say(render_diff(diff(before, new), kind, color=color_of(sys.stdout), width=width_of(sys.stdout)).rstrip())
     return Exit.FINE
 
@@ -116,11 +118,9 @@ def explain(subject: str, path: str | None, overrides: tuple[str, ...], output: 
     return _explain_value(made, spans, path, output)
 
 
-def _explain_value(made: RunPlan, spans: object, path: str, output: Format) -> int:
+def _explain_value(made: RunPlan, spans: SpanIndex, path: str, output: Format) -> int:
     from compiler.explain import explain_value, origin_as_json
-    from compiler.spans import SpanIndex
 
-    assert isinstance(spans, SpanIndex)
     try:
         if output is Format.JSON:
             emit_json(origin_as_json(made, path))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from compiler.commands.common import plan_or_error, report, roots_of
 from compiler.console import Exit, Format, emit_json, say, warn
@@ -66,5 +67,9 @@ def run_job(
     if processes is not None:
         environment["NPROC"] = str(processes)
     arguments = [] if resume_from is None else ["--resume-from", str(resume_from.resolve())]
+    return _become(script, arguments, environment)
+
+
+def _become(script: Path, arguments: list[str], environment: dict[str, str]) -> NoReturn:
     sys.stdout.flush()
-    os.execvpe("bash", ["bash", str(script), *arguments], environment)
+    os.execvpe("bash", ["bash", str(script), *arguments], environment)  # noqa: S606  # no shell string: an argument list

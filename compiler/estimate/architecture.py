@@ -75,7 +75,7 @@ def _heads(hidden: int) -> int:
 
 def _aspect(parameters: float) -> float:
     """Width per layer of published models: about 30 at 10M, 64 at 125M, 100 at 1.3B and 128 at 7B and more."""
-    return min(128.0, max(24.0, 64.0 * (parameters / 125e6) ** 0.18))
+    return min(128.0, max(24.0, 64.0 * math.pow(parameters / 125e6, 0.18)))
 
 
 def solve(target: float, start: Dimensions, fixed: frozenset[str] = frozenset()) -> Dimensions:
@@ -100,7 +100,9 @@ def solve(target: float, start: Dimensions, fixed: frozenset[str] = frozenset())
         candidate = replace(shape, layers=min(wanted, 1000))
         error = abs(math.log(count_parameters(candidate) / target))
         # A tenth off the size weighs as much as a ratio of width to depth that is off by 1.65.
-        shape_error = 0.0 if fixed & {"hidden", "layers"} else abs(math.log(hidden / candidate.layers / _aspect(target)))
+        shape_error = (
+            0.0 if fixed & {"hidden", "layers"} else abs(math.log(hidden / candidate.layers / _aspect(target)))
+        )
         score = error + 0.2 * shape_error
         if score < best_score:
             best, best_score = candidate, score

@@ -60,11 +60,11 @@ class ScalingLaw:
     @property
     def g(self) -> float:
         """G = (alpha A / (beta B))^(1 / (alpha + beta))."""
-        return (self.alpha * self.a / (self.beta * self.b)) ** (1 / (self.alpha + self.beta))
+        return math.pow(self.alpha * self.a / (self.beta * self.b), 1 / (self.alpha + self.beta))
 
     def loss(self, parameters: float, tokens: float) -> float:
         """L(N, D)."""
-        return self.e + self.a * parameters**-self.alpha + self.b * tokens**-self.beta
+        return self.e + self.a * math.pow(parameters, -self.alpha) + self.b * math.pow(tokens, -self.beta)
 
     def covers(self, parameters: float, tokens: float) -> bool:
         """Whether a size and a ratio lie within the data of the fit."""
@@ -128,8 +128,8 @@ class ScalingLaw:
 
         def condition(log_tokens: float) -> float:
             tokens = math.exp(log_tokens)
-            served = inference_tokens * ratio * self.b / 3 * tokens ** (-self.beta - 1)
-            return (ratio + 1) * self.b * tokens**-self.beta + served + self.e - loss
+            served = inference_tokens * ratio * self.b / 3 * math.pow(tokens, -self.beta - 1)
+            return (ratio + 1) * self.b * math.pow(tokens, -self.beta) + served + self.e - loss
 
         tokens = math.exp(_falling_root(condition, math.log(start))) if inference_tokens > 0 else start
         return Optimum(self.parameters_for(loss, tokens), tokens, loss)
@@ -151,7 +151,9 @@ _HOFFMANN_DATA: Final = (44e6, 16e9, 250.0)
 
 LAWS: Final = MappingProxyType[ScalingLawName, ScalingLaw](
     {
-        "sardana": ScalingLaw(1.69, 406.4, 410.7, 0.336, 0.283, *_HOFFMANN_DATA, "Sardana et al. 2024, the authors' code"),
+        "sardana": ScalingLaw(
+            1.69, 406.4, 410.7, 0.336, 0.283, *_HOFFMANN_DATA, "Sardana et al. 2024, the authors' code"
+        ),
         "hoffmann": ScalingLaw(
             math.exp(0.5267228),
             math.exp(6.0073404),

@@ -31,7 +31,13 @@ class Speed:
 
 
 def speed(
-    gpu: str, peak_flops: float, flops_per_token: float, hidden_size: int, *, checkpointing: bool, measured_mfu: float | None
+    gpu: str,
+    peak_flops: float,
+    flops_per_token: float,
+    hidden_size: int,
+    *,
+    checkpointing: bool,
+    measured_mfu: float | None,
 ) -> Speed:
     """Speed of one device.
 
@@ -46,10 +52,14 @@ def speed(
     if measured_mfu is not None:
         mfu, spread, method = measured_mfu, 1.1, "hardware.mfu of the recipe"
     elif gpu == "cpu":
-        mfu, spread, method = _MFU_CPU, 3.0, "order of magnitude for 2 to 4 cores; set hardware.mfu to what a run reports"
+        mfu, spread, method = (
+            _MFU_CPU,
+            3.0,
+            "order of magnitude for 2 to 4 cores; set hardware.mfu to what a run reports",
+        )
     else:
         narrow = min(1.0, hidden_size / _FULL_WIDTH) ** _SMALL_WIDTH_EXPONENT
-        mfu = _MFU.get(gpu.split("-")[0], _MFU_OTHER) * narrow * (_CHECKPOINTING if checkpointing else 1.0)
+        mfu = _MFU.get(gpu.split("-", maxsplit=1)[0], _MFU_OTHER) * narrow * (_CHECKPOINTING if checkpointing else 1.0)
         spread, method = 1.3, "MFU of published Composer FSDP runs on this kind of device"
     tokens = mfu * peak_flops / flops_per_token
     return Speed(mfu, tokens, tokens / spread, tokens * spread, method)

@@ -17,9 +17,7 @@ def lower(technique: Technique, draft: Draft, /) -> Fragment:
     return Fragment(
         claims=(Claim(slot="gradients"),),
         algorithms=(
-            GradientClippingAlgorithm(
-                window=whole_run(draft), clipping=technique.kind, threshold=technique.threshold
-            ),
+            GradientClippingAlgorithm(window=whole_run(draft), clipping=technique.kind, threshold=technique.threshold),
         ),
         requires=(
             Requirement(

@@ -18,7 +18,11 @@ def lower(technique: Technique, draft: Draft, /) -> Fragment:
     """Claims the length of sequences; where tokens are cut off, it also saves their FLOPs."""
     assert isinstance(technique, SequenceLengthWarmup)
     length = draft.recipe.data.sequence_length
-    share = min(1.0, draft.batch.steps_of(technique.duration) / draft.batch.steps) if technique.duration.unit != "ep" else 0.0
+    share = (
+        min(1.0, draft.batch.steps_of(technique.duration) / draft.batch.steps)
+        if technique.duration.unit != "ep"
+        else 0.0
+    )
     # While it rises linearly, half of the missing length is cut off on average.
     lost = share * (1 - technique.start_length / length) / 2 if technique.truncate else 0.0
     return Fragment(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from compiler.draft import Batch, Draft
 from compiler.estimate.scaling_law import LAWS
 from schemas.budget import TARGETS
@@ -15,10 +17,10 @@ _MOST_TOKENS = 1e18
 
 def _usual_tokens(parameters: int) -> float:
     """0.33M tokens at 108M parameters, growing with N^(2/3) (OLMo-core's ladder): 1.7M at 1.3B, 5M at 7B."""
-    return 160 * 2048 * (parameters / 108e6) ** (2 / 3)
+    return 160 * 2048 * math.pow(parameters / 108e6, 2 / 3)
 
 
-def _wanted_tokens(draft: Draft) -> tuple[Draft, float]:
+def _wanted_tokens(draft: Draft) -> tuple[Draft, float]:  # noqa: PLR0911  # one answer for each kind of budget
     """Tokens that the budget asks of the model that was chosen; 20 per parameter after an error, to go on with."""
     budget, n = draft.recipe.budget, draft.model.num_parameters
     law = LAWS[budget.scaling_law]
@@ -130,9 +132,10 @@ def batch(draft: Draft) -> Draft:
             )
             epoch_tokens = round(20.0 * draft.model.num_parameters)
         # The default size of a batch needs a number of tokens, so a length in batches is taken at the usual size.
-        guess = duration.value * {"ba": _usual_tokens(draft.model.num_parameters), "sp": length, "ep": epoch_tokens or 0}[
-            duration.unit
-        ]
+        guess = (
+            duration.value
+            * {"ba": _usual_tokens(draft.model.num_parameters), "sp": length, "ep": epoch_tokens or 0}[duration.unit]
+        )
         draft, samples = _samples(draft, guess)
         steps = Batch(samples=samples, tokens=samples * length, steps=1, epoch_tokens=epoch_tokens).steps_of(duration)
     else:

@@ -63,7 +63,9 @@ def budget(draft: Draft) -> Draft:
             "inference_tokens": From("budget.inference"),
             "inference_flops": Reason("2 N T"),
             "loss": Reason(f"L(N, D) = E + A/N^alpha + B/D^beta, {law.source}"),
-            "extrapolated": Reason(f"the fit's data: {law.least_parameters:.3g} to {law.most_parameters:.3g} parameters"),
+            "extrapolated": Reason(
+                f"the fit's data: {law.least_parameters:.3g} to {law.most_parameters:.3g} parameters"
+            ),
             "optimal_parameters": optimum,
             "optimal_tokens": optimum,
             "tokens_per_parameter": Reason("tokens / num_parameters"),

@@ -76,7 +76,7 @@ def _spans(draft: Draft) -> tuple[Draft, list[_Span]]:
     if not knots:
         names = draft.recipe.data.sources
         return draft, [_Span(0, steps, {name: 1.0 / len(names) for name in names}, None)]
-    starts = []
+    starts: list[int] = []
     for i, knot in enumerate(knots):
         draft, start = draft.steps_of(knot.from_, "data", "mixture", i, "from")
         late = i > 0 and start <= starts[-1]
@@ -109,7 +109,7 @@ def _phases(draft: Draft, spans: list[_Span]) -> tuple[PhasePlan, ...]:
     for i, span in enumerate(spans):
         known = {name: w for name, w in span.weights.items() if name in draft.recipe.data.sources}
         if not any(known.values()):
-            known = {name: 1.0 for name in draft.recipe.data.sources}
+            known = dict.fromkeys(draft.recipe.data.sources, 1.0)
         counts = apportion((span.end - span.start) * batch.samples, known)
         phases.append(
             PhasePlan(

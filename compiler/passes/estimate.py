@@ -17,7 +17,9 @@ __all__ = ["estimate"]
 
 def _speed(draft: Draft) -> Speed:
     model, hardware = draft.model, draft.hardware
-    plain = flops_per_token(model.num_parameters, model.num_layers, model.hidden_size, draft.recipe.data.sequence_length)
+    plain = flops_per_token(
+        model.num_parameters, model.num_layers, model.hidden_size, draft.recipe.data.sequence_length
+    )
     added = sum(fragment.flops_per_token for fragment in draft.fragments)
     return speed(
         hardware.gpu,

@@ -33,7 +33,11 @@ def _vocabulary(draft: Draft) -> tuple[Draft, int, Because]:
     said, tokens = draft.recipe.model.vocab_size, draft.tokenizer.vocab_size
     padded = pad_vocabulary(tokens)
     if said is None:
-        return draft, padded, Reason(f"the tokenizer's {tokens} tokens, padded to a multiple of 64 for the matrix kernels")
+        return (
+            draft,
+            padded,
+            Reason(f"the tokenizer's {tokens} tokens, padded to a multiple of 64 for the matrix kernels"),
+        )
     if said < tokens:
         draft = draft.find(
             draft.diagnostic(

@@ -17,7 +17,9 @@ def steps(draft: Draft) -> Draft:
     """Fill `steps`, in an order in which they can run."""
     devices = draft.hardware.count
     sources = list(draft.data.sources)
-    prepared = tuple(f"prepare-{i}" if len(f"prepare-{name}") > 64 else f"prepare-{name}" for i, name in enumerate(sources))
+    prepared = tuple(
+        f"prepare-{i}" if len(f"prepare-{name}") > 64 else f"prepare-{name}" for i, name in enumerate(sources)
+    )
     train_seconds = draft.budget.tokens / (draft.sections["estimate"].tokens_per_s_per_gpu * devices)
 
     def drawn(name: str) -> int:

@@ -25,8 +25,7 @@ def _ideal(law: ScalingLaw, budget: Budget, tokens: float | None) -> Optimum | N
     elif budget.flops is not None:
         base = law.chinchilla_from_flops(budget.flops)
     elif tokens is not None:
-        base = law.chinchilla_from_tokens(tokens)
-        return base
+        return law.chinchilla_from_tokens(tokens)
     else:
         return None
     return law.optimum(base.loss, served)

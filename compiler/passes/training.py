@@ -24,7 +24,9 @@ def _optimizer(draft: Draft) -> tuple[OptimizerPlan, dict[str, Because]]:
     if lr is None:
         # Lion's update has the size of a sign, so its rate is 3 to 10 times smaller (Chen et al. 2023, section 5).
         lr = _usual_lr(draft.model.num_parameters) / (5 if said.kind == "decoupled_lionw" else 1)
-        why["optimizer.lr"] = Reason("6e-4 (N/125M)^(-1/3), through GPT-3's table 2.1, at most 3e-3; a fifth of it for lion")
+        why["optimizer.lr"] = Reason(
+            "6e-4 (N/125M)^(-1/3), through GPT-3's table 2.1, at most 3e-3; a fifth of it for lion"
+        )
     if decay is None:
         decay = 0.0 if said.kind == "sgd" else 1e-5 if decoupled else 0.1
         why["optimizer.weight_decay"] = Reason("usual for the optimizer: decoupled decay is not multiplied by the rate")
@@ -58,9 +60,7 @@ def _schedule(draft: Draft) -> tuple[Draft, SchedulePlan]:
                 help="kind: inverse_sqrt   # or delete this line",
             )
         )
-    return draft, SchedulePlan(
-        kind=said.kind, warmup_steps=warmup, cooldown_steps=cooldown, final_fraction=said.final
-    )
+    return draft, SchedulePlan(kind=said.kind, warmup_steps=warmup, cooldown_steps=cooldown, final_fraction=said.final)
 
 
 def _microbatch(draft: Draft) -> tuple[Draft, int, Because]:
@@ -73,7 +73,11 @@ def _microbatch(draft: Draft) -> tuple[Draft, int, Because]:
             shards=devices if layout.strategy == "fsdp" else 1,
             checkpointing=layout.activation_checkpointing,
         )
-        return draft, largest_microbatch(w, per_device) or 1, Reason("the largest divisor of a device's batch that fits memory")
+        return (
+            draft,
+            largest_microbatch(w, per_device) or 1,
+            Reason("the largest divisor of a device's batch that fits memory"),
+        )
     if per_device % said:
         # A divisor of the batch that is at most what was asked; micro-batches are small, so the search is short.
         nearest = next(n for n in range(min(said, per_device, 1 << 16), 0, -1) if per_device % n == 0)

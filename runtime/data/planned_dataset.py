@@ -169,7 +169,12 @@ class PlannedDataset(StreamingDataset):  # type: ignore[misc]  # streaming has n
 
     def __iter__(self) -> Iterator[Sample]:
         """This worker's samples; raises where the parent would end early because a download failed."""
-        yield from super().__iter__()
+        try:
+            yield from super().__iter__()
+        finally:
+            # Whoever leaves early, by an error or a stop, would leave threads behind that look ahead for ever.
+            if hasattr(self, "_iterator"):
+                self._iterator.non_blocking_exit()
         if self._failure is not None:
             raise BadSampleError(self._failure)
 

@@ -17,7 +17,9 @@ class Distillation(Technique):
     """Knobs of distillation."""
 
     kind: Literal["distillation"] = Field("distillation", description="distillation")
-    teacher: Text = Field(description="Hugging Face folder of a model with the same tokenizer.", examples=["runs/big/export"])
+    teacher: Text = Field(
+        description="Hugging Face folder of a model with the same tokenizer.", examples=["runs/big/export"]
+    )
     temperature: Float = Field(1.0, gt=0, le=100, description="Both distributions are softened by it.")
     weight: Fraction = Field(0.5, gt=0, description="Share of the teacher's term in the loss.")
     start: TrainingTime = Field(Time(0.0, "dur"), description="When the teacher begins.")

@@ -18,7 +18,9 @@ class Pruning(Technique):
 
     kind: Literal["pruning"] = Field(description="pruning")
     sparsity: Fraction = Field(0.5, gt=0, lt=1, description="Share of the linear layers' weights that ends at zero.")
-    scope: Literal["layer", "global"] = Field("layer", description="Rank weights within each layer, or over all of them.")
+    scope: Literal["layer", "global"] = Field(
+        "layer", description="Rank weights within each layer, or over all of them."
+    )
     start: TrainingTime = Field(Time(0.2, "dur"), description="When the first weights are removed.")
     end: TrainingTime = Field(Time(0.8, "dur"), description="When the final sparsity is reached.")
     interval: TrainingTime = Field(Time(0.02, "dur"), description="Time between two steps of the schedule.")

@@ -21,7 +21,9 @@ class SequenceLengthWarmup(Technique):
     duration: TrainingTime = Field(Time(0.3, "dur"), description="Length of the linear rise to data.sequence_length.")
     step_size: Integer = Field(8, ge=1, description="Lengths are multiples of this.")
     truncate: bool = Field(
-        True, strict=True, description="true: cut sequences off, tokens are lost; false: reshape them into more, shorter ones."
+        True,
+        strict=True,
+        description="true: cut sequences off, tokens are lost; false: reshape them into more, shorter ones.",
     )
 
 

@@ -135,8 +135,8 @@ def test_text_is_pinned() -> None:
         "    ~ checkpoints.export           true -> false                default\n"
         "    ~ checkpoints.max_shard_bytes  5 000 000 000 -> 10 000 000  default\n"
         "    ~ estimate.usd  0.1 -> 0.0\n"
-        "Plan: 0 to add, 3 to change, 0 to remove; cannot resume: model.rope_theta: positions would mean something else to "
-        "the trained weights.\n"
+        "Plan: 0 to add, 3 to change, 0 to remove; cannot resume: model.rope_theta: positions would mean something "
+        "else to the trained weights.\n"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,26 @@ if sys.argv[2] != "-c":
     with open({log!r}, "a") as log:
         json.dump({{"argv": sys.argv[1:], "env": {{k: os.environ.get(k) for k in keep}}}}, log)
         log.write("\\n")
+"""
+
+# Stands in for torchrun and its two ranks: a rank counts signals, takes a second to save, and ends well.
+RANKS = """#!{python}
+import os, signal, subprocess, sys, time
+if "runtime.torchrun" in sys.argv:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit("torchrun itself was signalled"))
+    ranks = [subprocess.Popen([sys.argv[0], "rank"], start_new_session=True) for _ in range(2)]
+    sys.exit(max(rank.wait() for rank in ranks))
+elif sys.argv[1] == "rank":
+    got = []
+    signal.signal(signal.SIGTERM, lambda *_: got.append(1))
+    print("up", flush=True)
+    while not got:
+        time.sleep(0.05)
+    time.sleep(1)
+    print("saved after", len(got), flush=True)
+elif "--steps" in sys.argv:
+    print(sys.argv[-1], flush=True)
 """
 
 
@@ -139,7 +160,7 @@ def test_foreign_things_are_left_alone(tmp_path: Path, kind: str) -> None:
         target.write_text("years of work")
     else:
         target.symlink_to(elsewhere)
-    with pytest.raises(DiagnosticsError, match="RC604 .* is in the way"):
+    with pytest.raises(DiagnosticsError, match=r"RC604 .* is in the way"):
         emit(tiny_plan(), tmp_path)
     assert listing(elsewhere) == []
     assert kind == "link" or "years of work" in (target / "thesis.tex" if kind == "folder" else target).read_text()
@@ -268,6 +289,29 @@ def test_failure_ends_the_script(tmp_path: Path) -> None:
     result = run_local(job, tmp_path, RECIPEC_PYTHON=str(python), NPROC="2")
     assert result.returncode == 4
     assert len(log.read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_reach_each_rank_once(tmp_path: Path, signal_number: signal.Signals) -> None:
+    """SIGTERM to the script, or Ctrl-C in its terminal: ranks save undisturbed, then the script ends well, at once."""
+    job = emit(tiny_plan(), tmp_path)
+    python = tmp_path / "python"
+    python.write_text(RANKS.format(python=sys.executable))
+    python.chmod(0o755)
+    process = subprocess.Popen(
+        [job / "launch/local.sh"],
+        cwd=tmp_path,
+        env=os.environ | {"RECIPEC_PYTHON": str(python), "NPROC": "2"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert [process.stdout.readline() for _ in range(3)] == ["before-train\n", "up\n", "up\n"]
+    os.killpg(process.pid, signal_number)
+    out, err = process.communicate(timeout=30)
+    assert (out, err, process.returncode) == ("saved after 1\nsaved after 1\n", "", 0)
 
 
 def test_folder_named_runtime_does_not_shadow_ours(tmp_path: Path) -> None:

@@ -150,7 +150,14 @@ CHANGES: dict[str, tuple[str, ...]] = {
 }
 
 # One word is the only choice today; a change is refused, which tests/errors/ shows.
-SINGLE = {"objective.kind", "data.curriculum.kind", "compression[].kind", "distillation.kind", "averaging.kind", "launch.kind"}
+SINGLE = {
+    "objective.kind",
+    "data.curriculum.kind",
+    "compression[].kind",
+    "distillation.kind",
+    "averaging.kind",
+    "launch.kind",
+}
 # Where and how it runs: in the plan, outside of the fingerprint.
 PLACE = ("logging.", "launch.")
 

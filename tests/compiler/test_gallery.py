@@ -58,7 +58,7 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     target = tmp_path / "quickstart.yaml"
     target.write_text("mine")
     for place in (target, tmp_path):
-        with pytest.raises(DiagnosticsError, match="RC604 .*exists and is not overwritten"):
+        with pytest.raises(DiagnosticsError, match=r"RC604 .*exists and is not overwritten"):
             start("quickstart", place)
     assert target.read_text() == "mine"
 

@@ -232,7 +232,9 @@ def test_draws_are_exact_whatever_the_numbers(
     )
     if result.plan is not None:
         drawn = sum(s.tokens for phase in result.plan.data.phases for s in phase.sources.values())
-        assert drawn == result.plan.budget.tokens == result.plan.training.steps * result.plan.training.global_batch_tokens
+        assert (
+            drawn == result.plan.budget.tokens == result.plan.training.steps * result.plan.training.global_batch_tokens
+        )
         assert result.plan.training.global_batch_samples % devices == 0
     else:
         assert result.findings

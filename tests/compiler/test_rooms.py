@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import re
 import subprocess
 import sys
 import sysconfig
@@ -48,8 +49,7 @@ def _closure(names: set[str]) -> set[str]:
         except importlib.metadata.PackageNotFoundError:
             continue  # a need of another platform
         found.add(name)
-        queue += [need.split(";")[0].split("[")[0].strip("() ").split(" ")[0].split(">")[0].split("=")[0].split("<")[0].split("!")[0]
-                  for need in needs if "extra" not in need]  # fmt: skip
+        queue += [re.split(r"[^A-Za-z0-9._-]", need)[0] for need in needs if "extra" not in need]
     return found
 
 

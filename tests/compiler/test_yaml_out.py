@@ -60,7 +60,7 @@ def test_pyyaml_reads_back_the_value(value: dict[str, Any]) -> None:
 
 def test_layout_is_pinned() -> None:
     """Sections are blocks, short values below them stand on one line; a change here changes every plan's bytes."""
-    value = {
+    value: dict[str, Any] = {
         "name": "tiny",
         "training": {"lr": 3e-05, "betas": (0.9, 0.95), "nothing": None, "on": True, "empty": [], "none": {}},
         "phases": [{"id": "a", "sources": {"x" * 60: {"samples": 1}, "y" * 60: {"samples": 2}}}, {"id": "b"}],

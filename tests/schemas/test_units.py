@@ -68,7 +68,8 @@ def test_wrong_quantities_are_refused(kind: Any, text: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "value", "unit"), [("10ba", 10, "ba"), ("1.3e9tok", 1.3e9, "tok"), ("2ep", 2, "ep"), ("0.8dur", 0.8, "dur")]
+    ("text", "value", "unit"),
+    [("10ba", 10, "ba"), ("1.3e9tok", 1.3e9, "tok"), ("2ep", 2, "ep"), ("0.8dur", 0.8, "dur")],
 )
 def test_composer_time_strings(text: str, value: float, unit: str) -> None:
     """Composer's own spelling, and back to text."""

@@ -53,7 +53,9 @@ def test_chinchilla_points_of_besiroglu(parameters: float, tokens: float, loss: 
         (70e9, 10e12, 4.15513e10, 7.92250e12, 2.80617e24),
     ],
 )
-def test_inference_moves_the_optimum(size: float, served: float, parameters: float, tokens: float, total: float) -> None:
+def test_inference_moves_the_optimum(
+    size: float, served: float, parameters: float, tokens: float, total: float
+) -> None:
     """Table 1 of Sardana et al. (version 1), recomputed: smaller models on more data for the same quality."""
     best = SARDANA.optimum(SARDANA.chinchilla_from_parameters(size).loss, served)
 

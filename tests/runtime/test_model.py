@@ -1,0 +1,107 @@
+"""The model of a plan: its dimensions, its seed, its loss."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional
+
+from runtime.errors import DataError, RunFailed
+from runtime.model import CausalLM, blocks, build_untrained, check_vocabulary, flops_per_token, language_model_loss
+from tests.runtime.training_case import plan_of
+
+GPT2 = {
+    "family": "gpt2", "num_parameters": 26_976, "intermediate_size": 64, "max_sequence_length": 64, "dropout": 0.1,
+}  # fmt: skip
+
+
+def gpt2_parameters() -> int:
+    """By hand: embeddings, positions, one block with biases, final norm."""
+    h, m = 32, 64
+    block = 2 * 2 * h + (3 * h * h + 3 * h) + (h * h + h) + (h * m + m) + (m * h + h)
+    return 512 * h + 64 * h + block + 2 * h
+
+
+@pytest.mark.parametrize("model", [{}, {**GPT2, "num_parameters": gpt2_parameters()}])
+def test_model_has_the_planned_parameters_and_dimensions(model: dict[str, Any]) -> None:
+    """Both families are built with the plan's shape and give logits over the plan's vocabulary."""
+    plan = plan_of(model=model)
+    built = build_untrained(plan, eos_token_id=3)
+    assert sum(p.numel() for p in built.parameters()) == plan.model.num_parameters
+    assert len(blocks(built)) == plan.model.num_layers
+    assert built(input_ids=torch.zeros(2, 64, dtype=torch.long)).logits.shape == (2, 64, 512)
+    assert built.config.eos_token_id == 3
+    assert built.dtype == torch.float32
+
+
+def test_rotary_base_norms_and_heads_reach_the_model() -> None:
+    """Numbers that have defaults in the library are the plan's, in whatever version they are stored."""
+    model = {"num_kv_heads": 1, "rope_theta": 5000.0, "norm_eps": 1e-3, "tie_embeddings": False}
+    plan = plan_of(model={**model, "num_parameters": 26_720 - 2 * 32 * 16 + 512 * 32})
+    built = build_untrained(plan)
+    frequencies = built.model.rotary_emb.inv_freq
+    assert frequencies.tolist() == pytest.approx([5000.0 ** -(2 * i / 16) for i in range(8)])
+    assert built.model.norm.variance_epsilon == 1e-3
+    assert built.get_output_embeddings().weight is not built.get_input_embeddings().weight
+
+
+def test_a_wrong_count_is_a_fault_with_both_numbers() -> None:
+    """A plan whose count differs from the built model's is refused before anything is trained."""
+    with pytest.raises(RunFailed, match="27,000 parameters.* has 26,720"):
+        build_untrained(plan_of(model={"num_parameters": 27_000}))
+
+
+def test_weights_depend_on_the_seed_alone() -> None:
+    """Same plan, same weights, whatever was drawn before; building leaves the random state as it was."""
+    torch.manual_seed(1)
+    first = build_untrained(plan_of()).state_dict()
+    before = torch.get_rng_state()
+    torch.rand(7)
+    second = build_untrained(plan_of()).state_dict()
+    other = build_untrained(plan_of(seed=18)).state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not torch.equal(first["model.embed_tokens.weight"], other["model.embed_tokens.weight"])
+    torch.set_rng_state(before)
+    build_untrained(plan_of())
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_loss_is_the_next_token_cross_entropy() -> None:
+    """Equal to cross entropy of positions 0..n-2 against tokens 1..n-1, and to what the metric sums."""
+    torch.manual_seed(0)
+    logits, tokens = torch.randn(3, 9, 11), torch.randint(0, 11, (3, 9))
+    expected = functional.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
+    assert language_model_loss(logits, tokens, 0.0)["total"].item() == pytest.approx(expected.item())
+    module = CausalLM(build_untrained(plan_of()))
+    metric = module.get_metrics(is_train=False)["loss"]
+    module.update_metric({"input_ids": tokens}, logits, metric)
+    assert metric.compute().item() == pytest.approx(expected.item())
+
+
+def test_z_loss_adds_the_squared_log_partition() -> None:
+    """Logits that are all c have log Z = c + log V; only predicting positions count; gradients pull c to -log V."""
+    logits = torch.full((2, 5, 7), 3.0, requires_grad=True)
+    tokens = torch.zeros(2, 5, dtype=torch.long)
+    loss = language_model_loss(logits, tokens, 0.1)
+    assert loss["cross_entropy"].item() == pytest.approx(math.log(7))
+    assert loss["total"].item() == pytest.approx(math.log(7) + 0.1 * (3 + math.log(7)) ** 2)
+    loss["total"].backward()  # type: ignore[no-untyped-call]
+    assert logits.grad is not None
+    assert logits.grad[:, :-1].sum() > 0
+    assert logits.grad[:, -1].abs().sum() == 0
+
+
+def test_a_larger_tokenizer_is_refused() -> None:
+    """Ids without a row are found before training, with the line to write."""
+    check_vocabulary(plan_of().model, 512)
+    with pytest.raises(DataError, match="513 tokens.* 512 rows") as caught:
+        check_vocabulary(plan_of().model, 513)
+    assert (caught.value.code, "model.vocab_size: 576" in caught.value.remedy) == ("RC406", True)
+
+
+def test_flops_follow_the_palm_formula() -> None:
+    """6 N + 12 L h s: for one layer of width 32 over 64 positions."""
+    assert flops_per_token(plan_of().model, 64) == 6 * 26_720 + 12 * 1 * 32 * 64
