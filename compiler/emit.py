@@ -155,7 +155,11 @@ def _refuse_foreign(target: Path) -> None:
     """Stop before anything is touched that recipec did not make."""
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise _refused(f"{target} is in the way: it is not a folder")
-    if target.is_dir() and any(target.iterdir()) and not (target / "plan.yaml").is_file():
+    try:
+        names = os.listdir(target)
+    except FileNotFoundError:  # also where another process is just replacing it
+        return
+    if names and "plan.yaml" not in names:
         raise _refused(f"{target} is in the way: it is not a job folder, since it holds no plan.yaml")
 
 

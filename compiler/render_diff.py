@@ -19,7 +19,7 @@ _COLORS: Final = {"+": "32", "~": "33", "-": "31", "-/+": "1;31"}
 _DIM: Final = "2"
 # A value longer than this says nothing more to the eye.
 _LONGEST_VALUE: Final = 60
-_LONGEST_PATH: Final = 44
+_LONGEST_PATH: Final = 56
 
 
 def render_diff(found: PlanDiff, format: Literal["text", "json"], *, color: bool = False, width: int = 100) -> str:
@@ -84,11 +84,12 @@ def _table(changes: Sequence[Change], width: int, color: bool) -> list[str]:
     paths = min(_LONGEST_PATH, max(len(change.path) for change in changes))
     values = min(max(len(_values(change)) for change in changes), max(20, width - 8 - paths))
     lines = []
-    for change in changes:
+    for index, change in enumerate(changes):
         sign = _paint(f"{change.kind:>5}", _COLORS[change.kind], color)
         text = f" {change.path:<{paths}}  {_clip(_values(change), values):<{values}}  {change.place}"
         lines.append(sign + text.rstrip())
-        if change.reason:
+        # Once for neighbours with one reason, such as the shares of a phase.
+        if change.reason and (index + 1 == len(changes) or changes[index + 1].reason != change.reason):
             lines.append(f"{'':5} {'':{paths}}  cannot resume: {change.reason}")
     return lines
 
@@ -98,11 +99,14 @@ def _values(change: Change) -> str:
         return _shown(change.new)
     if change.new is ABSENT:
         return _shown(change.old)
-    return f"{_shown(change.old)} -> {_shown(change.new)}"
+    old, new = _shown(change.old), _shown(change.new)
+    return f"{old} -> {new}" if old != new else f"{change.old} -> {change.new}"
 
 
 def _shown(value: object) -> str:
-    """A plain value in short: `9 536`, `[0.9, 0.95]`, `{kind: ema, …`."""
+    """A plain value in short: `9 536`, `0.00163455`, `[0.9, 0.95]`, `{kind: ema, …`."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10_000:
         return f"{value:,}".replace(",", " ")
     return _clip(one_line(cast("Value", value)), _LONGEST_VALUE)

@@ -52,10 +52,9 @@ def build_optimizer(model: torch.nn.Module, plan: OptimizerPlan) -> torch.optim.
             adamw: torch.optim.Optimizer = DecoupledAdamW(groups, lr=plan.lr, betas=plan.betas, eps=plan.eps)
             return adamw
         case "decoupled_lionw":
-            from composer.optim import DecoupledLionW
+            from runtime.lion import DecoupledLionW
 
-            lion: torch.optim.Optimizer = DecoupledLionW(groups, lr=plan.lr, betas=plan.betas)
-            return lion
+            return DecoupledLionW(groups, lr=plan.lr, betas=plan.betas)
         case "sgd":
             return torch.optim.SGD(groups, lr=plan.lr, momentum=plan.betas[0])
 

@@ -41,6 +41,18 @@ def hardware(draft: Draft) -> Draft:
         peak_flops=peak,
         usd_per_gpu_hour=said.price if said.price is not None else device.usd_per_hour,
     )
+    if section.count > section.per_node and section.count % section.per_node:
+        whole = section.count // section.per_node * section.per_node
+        draft = draft.find(
+            draft.diagnostic(
+                "RC205",
+                f"{section.count} devices don't fill machines of {section.per_node}",
+                "hardware",
+                "count",
+                help=f"count: {whole}",
+                reason="every machine must run the same number of processes",
+            )
+        )
     from_catalogue = Reason(f"catalogue: {device.name}")
     return draft.fill(
         "hardware",

@@ -130,14 +130,23 @@ def test_text_is_pinned() -> None:
     )
     assert render_diff(diff(old, new), "text", width=90) == (
         f"tiny  plan {new.short_fingerprint} (was {old.short_fingerprint})   6.144k tok = 12 steps x 512 tok\n"
-        "  -/+ model.rope_theta             10000.0 -> 500000.0          r.yaml:3:8\n"
+        "  -/+ model.rope_theta             10000 -> 500000              r.yaml:3:8\n"
         "                                   cannot resume: positions would mean something else to the trained weights\n"
         "    ~ checkpoints.export           true -> false                default\n"
         "    ~ checkpoints.max_shard_bytes  5 000 000 000 -> 10 000 000  default\n"
-        "    ~ estimate.usd  0.1 -> 0.0\n"
+        "    ~ estimate.usd  0.1 -> 0\n"
         "Plan: 0 to add, 3 to change, 0 to remove; cannot resume: model.rope_theta: positions would mean something "
         "else to the trained weights.\n"
     )
+
+
+def test_values_that_differ_in_the_last_digits_are_shown_in_full() -> None:
+    """Six digits are enough, unless they would be the same on both sides; one reason stands once for neighbours."""
+    phase = tiny_plan().data.phases[0].model_dump(mode="json")
+    phase["sources"] = {"code": {"samples": 48, "tokens": 3072}, "prose": {"samples": 48, "tokens": 3072}}
+    text = render_diff(diff(sealed(), sealed(budget={"loss": 6.0000000001}, data={"phases": [phase]})), "text")
+    assert "6.0 -> 6.0000000001" in text
+    assert text.count("cannot resume: the order of the samples") == 1
 
 
 def test_json_leaves_out_what_is_absent() -> None:

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -40,13 +41,13 @@ if "runtime.torchrun" in sys.argv:
 elif sys.argv[1] == "rank":
     got = []
     signal.signal(signal.SIGTERM, lambda *_: got.append(1))
-    print("up", flush=True)
+    os.write(1, b"up\\n")  # in one piece: two ranks share the pipe
     while not got:
         time.sleep(0.05)
     time.sleep(1)
-    print("saved after", len(got), flush=True)
+    os.write(1, b"saved after %d\\n" % len(got))
 elif "--steps" in sys.argv:
-    print(sys.argv[-1], flush=True)
+    print(sys.argv[-1])
 """
 
 
@@ -145,6 +146,18 @@ def test_replaced_if_other_with_people_s_files_kept(tmp_path: Path) -> None:
     assert (folder / "launch/local.sh").read_text() == job_files(tiny_plan())["launch/local.sh"]
     assert listing(tmp_path) == sorted([*(f"tiny-00000000/{name}" for name in FILES), "tiny-00000000/notes/mine.txt"])
     assert [path.name for path in tmp_path.iterdir()] == ["tiny-00000000"]
+
+
+def test_many_at_once(tmp_path: Path) -> None:
+    """Compiles that replace each other's folder at the same time leave one whole folder and nothing else."""
+    plans = [tiny_plan(execution={"workers": workers}) for workers in range(3)]
+    with ThreadPoolExecutor(6) as pool:
+        assert set(pool.map(lambda number: emit(plans[number % 3], tmp_path), range(30))) == {
+            tmp_path / "tiny-00000000"
+        }
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny-00000000"]
+    found = {name: (tmp_path / "tiny-00000000" / name).read_text() for name in listing(tmp_path / "tiny-00000000")}
+    assert found in [job_files(plan) for plan in plans]
 
 
 @pytest.mark.parametrize("kind", ["folder", "file", "link"])

@@ -182,6 +182,7 @@ training: {microbatch: 0}
         ("model={size: 1M, vocab_size: 100}", "RC406"),
         ("model={size: 70B}", "RC502"),
         ("hardware={gpu: tpu-v5}", "RC501"),
+        ("hardware={gpu: a100-sxm-80gb, count: 9}", "RC205"),
         ("precision=bf16", "RC503"),
         ("data.mixture=[{from: 0.1dur, weights: {code: 0.5, prose: 0.5}}]", "RC404"),
         ("data.mixture=[{weights: {code: 1}}]", "RC402"),

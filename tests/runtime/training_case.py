@@ -94,6 +94,7 @@ def metrics(plan: RunPlan, folder: Path) -> list[dict[str, Any]]:
 
 def start(plan: RunPlan, folder: Path, *, ranks: int = 1) -> subprocess.Popen[str]:
     """Start the same training as a process, or under torchrun; it prints its values last."""
+    prepared(layout_of(plan, folder).cache)
     path = folder / "plan.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(plan.model_dump_json(by_alias=True))
