@@ -86,7 +86,8 @@ def main() -> int:
     parent = Path(tempfile.mkdtemp(prefix="kill-resume-"))
     try:
         whole, torn = parent / "whole", parent / "torn"
-        whole.mkdir(), torn.mkdir()
+        whole.mkdir()
+        torn.mkdir()
         if _start(options, whole).wait() != 0:
             raise SystemExit((parent / "whole.log").read_text(encoding="utf-8")[-3000:])
         struck = _disturbed(options, torn, r)

@@ -99,7 +99,7 @@ def outcome(path: Path) -> str:
     """`plan`, or the codes of the errors; whatever else is raised goes through."""
     result = compile_recipe(path)
     for form in ("text", "json", "github"):
-        render(result.findings, result.spans, form, color=False, width=100)  # type: ignore[arg-type]
+        render(result.findings, result.spans, form, color=False, width=100)
     if result.plan is not None:
         render_plan(result.plan)
         return "plan"

@@ -13,7 +13,7 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 import typer
 
 from compiler.commands import inspect, jobs, start
-from compiler.console import Exit, Format, warn
+from compiler.console import CheckFormat, Exit, Format, mend_streams, warn
 
 __all__ = ["app", "main"]
 
@@ -26,7 +26,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="Recipe file.", show_default=False)]
+# readable=False: what can't be read is a finding with a remedy, not a wrong use of the command.
+RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="Recipe file.", show_default=False, readable=False)]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=VALUE", help="Override a value; may be repeated.")
 ]
@@ -45,9 +46,13 @@ def init(
 
 @app.command()
 def check(
-    recipes: Annotated[list[Path], typer.Argument(metavar="RECIPE...", help="Recipe files.", show_default=False)],
+    recipes: Annotated[
+        list[Path], typer.Argument(metavar="RECIPE...", help="Recipe files.", show_default=False, readable=False)
+    ],
     overrides: Overrides = None,
-    output: Annotated[Format, typer.Option("--format", help="text, json, or github (annotations).")] = Format.TEXT,
+    output: Annotated[
+        CheckFormat, typer.Option("--format", help="text, json, or github (annotations).")
+    ] = CheckFormat.TEXT,
 ) -> None:
     """Report everything that is wrong with recipes, all at once."""
     raise typer.Exit(inspect.check(recipes, tuple(overrides or ()), output))
@@ -57,7 +62,9 @@ def check(
 def plan(
     recipe: RecipePath,
     overrides: Overrides = None,
-    against: Annotated[Path | None, typer.Option(help="Older plan or job folder to compare with.")] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="Older plan or job folder to compare with.", readable=False)
+    ] = None,
     output: Output = Format.TEXT,
 ) -> None:
     """Show what a recipe will do and cost, before anything runs."""
@@ -78,12 +85,15 @@ def compile_(
 @app.command()
 def run(
     target: Annotated[
-        Path, typer.Argument(metavar="RECIPE|JOB", help="Recipe file or job folder.", show_default=False)
+        Path,
+        typer.Argument(metavar="RECIPE|JOB", help="Recipe file or job folder.", show_default=False, readable=False),
     ],
     overrides: Overrides = None,
     out: Annotated[Path, typer.Option(help="Parent of the job folder.")] = Path("generated"),
     runs: Annotated[Path, typer.Option(help="Parent of the run's folder.")] = Path("runs"),
-    resume_from: Annotated[Path | None, typer.Option(help="Run folder of another plan to go on from.")] = None,
+    resume_from: Annotated[
+        Path | None, typer.Option(help="Run folder of another plan to go on from.", readable=False)
+    ] = None,
     processes: Annotated[int | None, typer.Option(min=1, help="Processes on this machine; default: one a GPU.")] = None,
 ) -> None:
     """Execute a recipe or a job here; finished steps are reused, an interrupted training goes on."""
@@ -105,8 +115,12 @@ def explain(
 
 @app.command()
 def diff(
-    old: Annotated[Path, typer.Argument(metavar="A", help="Recipe, plan or job folder.", show_default=False)],
-    new: Annotated[Path, typer.Argument(metavar="B", help="Recipe, plan or job folder.", show_default=False)],
+    old: Annotated[
+        Path, typer.Argument(metavar="A", help="Recipe, plan or job folder.", show_default=False, readable=False)
+    ],
+    new: Annotated[
+        Path, typer.Argument(metavar="B", help="Recipe, plan or job folder.", show_default=False, readable=False)
+    ],
     output: Output = Format.TEXT,
 ) -> None:
     """Say what differs between two plans, and whether a resume is still legal."""
@@ -129,15 +143,15 @@ def doctor(output: Output = Format.TEXT) -> None:
 
 def main() -> NoReturn:
     """Entry point of the console script."""
+    mend_streams()
     try:
         app()
-    except BrokenPipeError:
-        # `recipec plan | head`: whoever reads has enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(Exit.FINE)
     except Exception as error:  # the last door: our own faults end as a finding, too
         if os.environ.get("RECIPEC_TRACEBACK"):
             raise
+        if isinstance(error, OSError) and error.filename is None:  # of a stream: all else that is written has a name
+            warn(f"error[RC604]: the output can't be written: {error.strerror or error}")
+            sys.exit(Exit.FAILED)
         warn(f"error[RC901]: a fault of recipec itself: {type(error).__name__}: {error}")
         warn("   = help: please report it with the recipe; RECIPEC_TRACEBACK=1 shows where it happened")
         sys.exit(Exit.FAILED)

@@ -9,7 +9,18 @@ import sys
 from enum import IntEnum, StrEnum
 from typing import Any, TextIO
 
-__all__ = ["FORMAT_VERSION", "Exit", "Format", "color_of", "emit_json", "say", "warn", "width_of"]
+__all__ = [
+    "FORMAT_VERSION",
+    "CheckFormat",
+    "Exit",
+    "Format",
+    "color_of",
+    "emit_json",
+    "mend_streams",
+    "say",
+    "warn",
+    "width_of",
+]
 
 FORMAT_VERSION = "1.0"
 """Of all JSON output: a minor version adds keys, a major one may change them."""
@@ -26,11 +37,24 @@ class Exit(IntEnum):
 
 
 class Format(StrEnum):
-    """Formats of output; github is for `check` alone."""
+    """Formats of output that every command has."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class CheckFormat(StrEnum):
+    """Formats of `check`, whose findings can also be annotations of a workflow."""
 
     TEXT = "text"
     JSON = "json"
     GITHUB = "github"
+
+
+def mend_streams() -> None:
+    """Give a stream that was closed before the start (`recipec compile R >&-`) a place to write to: nowhere."""
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # lives as long as the process
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
 def color_of(stream: TextIO) -> bool:
@@ -44,9 +68,13 @@ def width_of(stream: TextIO) -> int:
 
 
 def say(text: str) -> None:
-    """Print a result."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    """Print a result. Where the reader has enough (`recipec plan R | head`), the command ends here, and well."""
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still in the buffer
+        raise SystemExit(Exit.FINE) from None
 
 
 def warn(text: str) -> None:

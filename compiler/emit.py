@@ -153,12 +153,17 @@ def _refused(message: str) -> DiagnosticsError:
 
 def _refuse_foreign(target: Path) -> None:
     """Stop before anything is touched that recipec did not make."""
-    if target.is_symlink() or (target.exists() and not target.is_dir()):
-        raise _refused(f"{target} is in the way: it is not a folder")
+    foreign = _refused(f"{target} is in the way: it is not a folder")
+    if target.is_symlink():
+        raise foreign
     try:
         names = os.listdir(target)
     except FileNotFoundError:  # also where another process is just replacing it
         return
+    except NotADirectoryError:
+        if os.path.lexists(target):
+            raise foreign from None
+        raise  # a folder above it is none
     if names and "plan.yaml" not in names:
         raise _refused(f"{target} is in the way: it is not a job folder, since it holds no plan.yaml")
 

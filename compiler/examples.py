@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, get_args, get_origin
 
 import annotated_types as limits
 from pydantic import WithJsonSchema
 from pydantic.fields import FieldInfo
 
 from compiler.language import Site, choices, fields, model_of, strip
+from compiler.yaml_in import plain_value
+from schemas.base import Frozen
 
 __all__ = ["example", "range_of", "written"]
 
@@ -42,8 +45,10 @@ def written(value: object) -> str:
 
 def _number(value: float) -> str:
     """`3e-4` rather than 0.0003."""
+    if not math.isfinite(value):
+        return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
     mantissa, _, exponent = f"{value:.11e}".partition("e")
-    if not exponent or -3 < int(exponent) < 6:
+    if -3 < int(exponent) < 6:
         return f"{value:.12g}"
     return f"{float(mantissa):.12g}e{int(exponent)}"
 
@@ -54,6 +59,7 @@ def _text(value: str) -> str:
         not value.isprintable()
         or value != value.strip()
         or value[:1] in "[]{}>|*&!%@`'\"#,?:-"  # the empty text, too
+        or not isinstance(plain_value(value), str)  # 1e3, true, null
         or ": " in value
         or " #" in value
     )
@@ -71,12 +77,24 @@ def example(place: Site) -> str:
     if words := choices(place):
         return words[0]
     if (model := model_of(annotation)) is not None:
-        for key, field in fields(model).items():
-            return f"{{{key}: {example(Site((), field.annotation, tuple(field.metadata), model, field))}}}"
-        return "{}"
+        return _mapping(model)
+    if get_origin(annotation) is tuple and Ellipsis in get_args(annotation):
+        item = example(Site((), get_args(annotation)[0]))
+        return f"[{item}]" if item else ""
     least = next((item.ge for item in metadata if isinstance(item, limits.Ge)), 1)
     plain = {bool: "true", int: str(least), float: "0.5", str: "text"}
     return plain.get(annotation, "") if isinstance(annotation, type) else ""
+
+
+def _mapping(model: type[Frozen]) -> str:
+    """What such a mapping must say, or else the first thing that it may say; empty if no example is known."""
+    known = fields(model)
+    required = [key for key, field in known.items() if field.is_required()]
+    written_out = [(key, example(Site((), known[key].annotation, tuple(known[key].metadata), model, known[key])))
+                   for key in required or list(known)[:1]]  # fmt: skip
+    return (
+        "{" + ", ".join(f"{key}: {text}" for key, text in written_out) + "}" if all(t for _, t in written_out) else ""
+    )
 
 
 def _of_field(field: FieldInfo | None) -> str:

@@ -34,12 +34,14 @@ def _value(plan: RunPlan, path: PathKey) -> Any:
 
 def _unknown(plan: RunPlan, text: str) -> DiagnosticsError:
     known = [format_path(path) for path, _ in leaves(plan) if path[0] != "provenance"]
-    guess = closest(text, known) or next((k for k in known if k.endswith(text.rsplit(".", 1)[-1])), None)
+    leaf = text.rsplit(".", 1)[-1]
+    guess = closest(text, known) or next((k for k in known if leaf and k.endswith(leaf)), None)
     return DiagnosticsError(
         (
             Diagnostic(
                 code="RC009",
-                message=f"the plan has no value `{text}`",
+                message=f"the plan has no value `{text[:100]}`",
+                reason="values are named as in the plan, which may have another name for them than the recipe",
                 help=f"recipec explain RECIPE {guess}" if guess else "`recipec plan RECIPE --format json` lists all",
             ),
         )
@@ -81,6 +83,8 @@ def explain_value(plan: RunPlan, spans: SpanIndex, text: str) -> str:
     inside = {k: p for k, p in plan.provenance.items() if k.startswith((f"{text}.", f"{text}["))}
     for key, provenance in inside.items():
         lines += [f"{key} = {_short(_value(plan, parse_path(key)))}", *_origin(provenance, spans)]
+    if not inside:
+        lines.append("  no choice: it follows from all that the plan says")
     return "\n".join(lines)
 
 
@@ -92,12 +96,12 @@ def _short(value: Any) -> str:
 def _origin(provenance: Provenance, spans: SpanIndex) -> list[str]:
     match provenance.origin:
         case "recipe":
-            file, _, place = provenance.where.partition(":")
-            number = int(place.split(":")[0])
+            file, line, column = provenance.where.rsplit(":", 2)  # from the right: a file's name may hold colons
+            number = int(line)
             lines = spans.texts.get(file, ())
             said = [f"    {lines[number - 1].strip()[:100]}"] if 0 < number <= len(lines) else []
             note = [f"  {provenance.reason}"] if provenance.reason else []
-            return [f"  set by the recipe at {spans.display(file)}:{place}", *said, *note]
+            return [f"  set by the recipe at {spans.display(file)}:{line}:{column}", *said, *note]
         case "default":
             return [f"  default of the language for `{provenance.where}`", f"  {provenance.reason}"]
     return [f"  decided by the pass `{provenance.where}`", f"  {provenance.reason}"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +14,7 @@ from compiler.resolve import Resolved
 from compiler.structure_findings import bad_name, conflict, missing, source
 from compiler.suggest import closest
 from compiler.unknown_keys import unknown_key
-from compiler.wording import LINES, about, line
+from compiler.wording import about, line
 from schemas.diagnostics import Diagnostic
 
 if TYPE_CHECKING:
@@ -102,7 +103,9 @@ def _wrong_type(place: Site, kind: str, value: object, resolved: Resolved, messa
     label = ""
     if kind == "string_type" and isinstance(value, int | float):
         span = resolved.spans.value(*place.path)
-        help_ = line(place.path, f'"{resolved.spans.source(span) if span is not None else value}"')
+        said = resolved.spans.source(span) if span is not None else str(value)
+        fits = place.field is None or all(re.match(p, said) for p in language.patterns(place))
+        help_ = line(place.path, f'"{said}"') if fits else None
     elif kind in ("integer", "number", "fraction") and isinstance(value, str) and _is_number(value):
         help_, label = line(place.path, value.strip()), "in quotes this is a text"
     elif kind == "bool_type" and isinstance(value, str) and value.lower() in _OLD_BOOLEANS:
@@ -151,10 +154,7 @@ def _out_of_range(place: Site, error: ErrorDetails, resolved: Resolved) -> Diagn
             complaint = f"is longer than {context.get('max_length')} characters"
         case _:
             complaint = f"must be {range_of(place) or 'in range'}"
-    key = str(place.path[-1]) if place.path else ""
-    return about(
-        place, resolved, "RC104", complaint, value, help_=LINES.get(key) if error["type"] == "too_short" else None
-    )
+    return about(place, resolved, "RC104", complaint, value)
 
 
 def _quantity(place: Site, error: ErrorDetails, resolved: Resolved) -> Diagnostic:
@@ -162,8 +162,8 @@ def _quantity(place: Site, error: ErrorDetails, resolved: Resolved) -> Diagnosti
     expected = f"takes {context['kind']}"
     examples = str(context["examples"])
     first = examples.partition(",")[0].partition(" or ")[0]
-    # The field's own example is better; in `auto | number` it may be the word, which is no help with a number.
-    own = example(place) if place.field is not None and place.field.examples and not place.branch else ""
+    # The field's own example or default is better; in `auto | number` it may be the word, which is no help with a number.
+    own = example(place) if not place.branch else ""
     code = "RC106" if isinstance(value, str | int | float) and not isinstance(value, bool) else "RC103"
     label = f"write it as {examples}"
     return about(place, resolved, code, expected, value, help_=line(place.path, own or first), label=label)

@@ -56,12 +56,11 @@ def start(name: str, target: Path) -> Path:
         copy.parent.mkdir(parents=True, exist_ok=True)
         with copy.open("x", encoding="utf-8") as handle:
             handle.write(text)
-    except FileExistsError as error:
-        raise _refused("RC604", f"{copy} exists and is not overwritten", "choose another name with --to") from error
     except OSError as error:
-        raise _refused(
-            "RC604", f"{copy} can't be written: {error.strerror}", "choose another folder with --to"
-        ) from error
+        if isinstance(error, FileExistsError) and copy.parent.is_dir():
+            raise _refused("RC604", f"{copy} exists and is not overwritten", "choose another name with --to") from error
+        why = "its folder is a file" if isinstance(error, FileExistsError) else error.strerror
+        raise _refused("RC604", f"{copy} can't be written: {why}", "choose another folder with --to") from error
     return copy
 
 

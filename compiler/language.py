@@ -18,7 +18,7 @@ from compiler.tree import PathKey
 from schemas.base import Frozen
 from schemas.recipe import Preamble, Recipe
 
-__all__ = ["Site", "choices", "fields", "homes", "keys", "model_of", "site", "strip"]
+__all__ = ["Site", "choices", "fields", "homes", "keys", "model_of", "patterns", "site", "strip"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +109,13 @@ def site(location: Sequence[str | int]) -> Site:
         else:
             break
     return here
+
+
+def patterns(place: Site) -> tuple[str, ...]:
+    """Patterns that a text must match."""
+    _, metadata = strip(place.annotation, place.metadata)
+    found = [getattr(item, "pattern", None) for field in metadata for item in getattr(field, "metadata", (field,))]
+    return tuple(pattern for pattern in found if isinstance(pattern, str))
 
 
 def choices(place: Site) -> tuple[str, ...]:

@@ -19,7 +19,9 @@ from schemas.diagnostics import Diagnostic, Span
 __all__ = ["MAX_BYTES", "Document", "load", "parse_text"]
 
 MAX_BYTES: Final = 1_000_000
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x84\x86-\x9f\ufffe\uffff]")
+# With those that are line ends to YAML 1.1, and so to the parser, but not to YAML 1.2 nor to editors.
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufffe\uffff]")
+_LONGEST_SHOWN: Final = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +82,10 @@ def parse_text(text: str, locator: Locator) -> tuple[Node | None, tuple[Diagnost
         span = locator.place(match.start(), match.end()).span()
         if match[0] == "\0":
             raise _unreadable("RC003", "a NUL byte: this is not text", "save the recipe as UTF-8 text", span)
-        message = f"the control character U+{ord(match[0]):04X} can't stand in YAML"
-        raise _unreadable("RC002", message, f'delete it, or write "\\x{ord(match[0]):02x}" in double quotes', span)
+        code = ord(match[0])
+        escape = f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}"
+        message = f"the invisible character U+{code:04X} can't stand in YAML"
+        raise _unreadable("RC002", message, f'delete it, or write "{escape}" in double quotes', span)
     return parse(text, locator)
 
 
@@ -97,6 +101,8 @@ def load(path: Path, file: str, shown: str) -> Document:
         RecipeError: it can't be read (RC001 to RC004, RC006), or is no mapping (RC010).
     """
     lines: tuple[str, ...] = ()
+    folder = os.path.dirname(shown)
+    shown = shown if len(shown) <= _LONGEST_SHOWN else f"…{shown[-_LONGEST_SHOWN:]}"
     try:
         data = _read(path, shown)
         lines = split_lines(data.decode("utf-8-sig", "replace"))
@@ -118,5 +124,5 @@ def load(path: Path, file: str, shown: str) -> Document:
                 )
             )
     except ReadError as error:
-        raise RecipeError(error.diagnostics, SpanIndex(texts={file: lines}, folder=os.path.dirname(shown))) from None
+        raise RecipeError(error.diagnostics, SpanIndex(texts={file: lines}, folder=folder)) from None
     return Document(root, lines, diagnostics)

@@ -24,6 +24,8 @@ FORMAT_VERSION: Final = "1.0"
 
 _TAB: Final = "    "
 _LEAST_WIDTH: Final = 40
+# A person mends the first ones and asks again; 10,000 would scroll them away.
+_MOST_SHOWN: Final = 100
 _RESET: Final = "\x1b[0m"
 _STYLES: Final = {
     "error": "\x1b[1;31m",
@@ -184,12 +186,14 @@ class _Text:
     def render(self, found: Sequence[Diagnostic]) -> str:
         explained: set[str] = set()
         blocks: list[str] = []
-        for finding in found:
+        for finding in found[:_MOST_SHOWN]:
             # The general reason once for each code; what is particular to the finding always.
             why = finding.reason or (_why(finding) if finding.code not in explained else "")
             if not finding.reason:
                 explained.add(finding.code)
             blocks.append("\n".join(self._block(finding, why)))
+        if len(found) > _MOST_SHOWN:
+            blocks.append(f"and {len(found) - _MOST_SHOWN:,} more, which --format json shows")
         return "\n\n".join([*blocks, self._count(found)]) + "\n"
 
     def _paint(self, style: str, text: str) -> str:

@@ -17,6 +17,8 @@ from schemas.units import (
 __all__ = ["render_plan"]
 
 _LABEL = 12
+# A screen has room for so many; the rest is in the plan.
+_MOST_SOURCES = 24
 
 
 def _line(label: str, *parts: str) -> str:
@@ -81,7 +83,7 @@ def _data(plan: RunPlan, width: int) -> Iterator[str]:
     shown = phases if len(phases) <= 4 else (*phases[:2], *phases[-2:])
     head = "".join(f"{('from ' + format_count(p.start_token)):>14}" for p in shown)
     yield _line("data", f"{'source':<{pad}}{'tokens':>10}{'share':>8}{head}")
-    for name in names:
+    for name in names[:_MOST_SOURCES]:
         drawn = sum(p.sources[name].tokens for p in phases if name in p.sources)
         shares = "".join(
             f"{(p.sources[name].tokens / (p.end_token - p.start_token) if name in p.sources else 0):>14.1%}"
@@ -90,6 +92,8 @@ def _data(plan: RunPlan, width: int) -> Iterator[str]:
         clipped = name if len(name) <= pad else f"{name[: pad - 1]}~"
         row = _line("", f"{clipped:<{pad}}{format_count(drawn):>10}{drawn / plan.budget.tokens:>8.1%}{shares}")
         yield row if len(row) <= width else row[:width]
+    if len(names) > _MOST_SOURCES:
+        yield _line("", f"and {len(names) - _MOST_SOURCES:,} sources more: --format json shows all")
 
 
 def _cost(plan: RunPlan) -> Iterator[str]:

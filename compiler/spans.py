@@ -114,7 +114,7 @@ class SpanIndex:
         return None
 
     def defined(self, *path: str | int) -> Span | None:
-        """Place of the variable that gave the value, or None if no variable did."""
+        """Place of the value itself if a variable or an alias gave it, else None."""
         node = self._node(path)
         return node.defined.span() if node is not None and node.defined is not None else None
 

@@ -11,7 +11,7 @@ from compiler.resolve import Resolved
 from compiler.spans import format_path
 from compiler.suggest import closest
 from compiler.tree import PathKey, Plain
-from compiler.wording import LINES, about, key_of, line
+from compiler.wording import about, key_of, known_line, line
 from schemas.data import SOURCE_KINDS
 from schemas.diagnostics import Diagnostic, Related, Span
 
@@ -28,8 +28,9 @@ def missing(place: Site, resolved: Resolved, above: Site) -> Diagnostic:
     parent, key = place.path[:-1], place.path[-1]
     span = resolved.spans.key(*parent) or resolved.spans.nearest(*parent)
     message = f"`{format_path(place.path)}` is missing"
-    text = LINES.get(str(key)) or line(place.path, example(place))
-    under = f" under `{key_of(parent)}:`" if parent else ""
+    text = known_line(str(key), resolved) or line(place.path, example(place))
+    where = "to this item" if parent and isinstance(parent[-1], int) else f"under `{key_of(parent)}:`"
+    under = f" {where}" if parent else ""
     help_ = f"add `{text}`{under}" if text else ""
     if isinstance(key, int):
         message, help_ = f"`{format_path(parent)}` has too few items", line(parent, example(above))
@@ -46,7 +47,7 @@ def bad_name(place: Site, value: str, resolved: Resolved, span: Span | None) -> 
         message=f"the name {what} can't be used",
         span=span or resolved.spans.nearest(*place.path),
         path=format_path(place.path),
-        help=f"{fixed}: ..." if place.is_key else line(place.path, fixed),
+        help=f"{fixed}: ..." if place.is_key else line(place.path, written(fixed)),
         label=label,
     )
 

@@ -64,7 +64,7 @@ class Node:
     text: str = ""
     """A scalar as it was written: `0.10` is put into a text as `0.10`."""
     defined: Place | None = None
-    """Where the variable stands that gave the value; `place` is then the place of its use."""
+    """Where the value itself stands if a variable or an alias gave it; `place` is then the place of its use."""
     broken: bool = False
     """A finding was already made here; the value is left out of later checks."""
     size: int = 1

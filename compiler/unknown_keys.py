@@ -13,7 +13,7 @@ from compiler.renamed import GONE, RENAMED
 from compiler.resolve import Resolved
 from compiler.spans import format_path
 from compiler.suggest import closest
-from compiler.wording import LINES
+from compiler.wording import known_line
 from schemas.diagnostics import Diagnostic
 
 __all__ = ["unknown_key"]
@@ -47,7 +47,9 @@ def _judge(key: str, place: Site, resolved: Resolved) -> tuple[str, str, str, st
             _move(path, _translated(path, place, resolved)),
         )
     near = closest(key, valid)
-    homes = [home for home in language.homes().get(key, ()) if not _is_home(home, place)]
+    everywhere = language.homes().get(key, ())
+    # A key that another kind of source has is no key of a far-away section: `revision` is said of `hf`, too.
+    homes = [] if any(_is_home(home, place) for home in everywhere) else everywhere
     if homes and (near is None or near.lower() != plain):
         belongs = homes[0].rpartition(".")[0]
         where = f"belongs under `{belongs}`" if belongs else "belongs at the top level"
@@ -55,6 +57,8 @@ def _judge(key: str, place: Site, resolved: Resolved) -> tuple[str, str, str, st
     if near is not None:
         return "RC101", unknown, f"did you mean `{near}`?", f"{near}: {_value(place, resolved)}"
     listed = ", ".join(valid)
+    if here and not valid:
+        return "RC101", unknown, "", f"`{place.path[-2]}: {{}}` is all there is to write"
     return "RC101", unknown, "", f"keys of `{here}`: {listed}" if here else f"keys of a recipe: {listed}"
 
 
@@ -88,7 +92,7 @@ def _translated(path: str, place: Site, resolved: Resolved) -> str:
     has_unit = any(isinstance(item, WithJsonSchema) for item in metadata)
     if text in language.choices(target) or (annotation in (int, float, str) and not has_unit):
         return text
-    given = LINES.get(str(target.path[-1]), "").partition(": ")[2]
+    given = known_line(str(target.path[-1]), resolved).partition(": ")[2]
     return given or example(target) or "..."
 
 

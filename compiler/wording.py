@@ -12,18 +12,37 @@ from compiler.spans import format_path
 from compiler.tree import PathKey
 from schemas.diagnostics import Diagnostic, Related
 
-__all__ = ["LINES", "about", "found", "key_of", "line"]
+__all__ = ["about", "found", "key_of", "known_line", "line"]
 
-LINES: Final = {
+_LINES: Final = {
     "name": "name: my-recipe",
     "data": "data: {sources: {docs: {files: docs/**/*.md}}}",
     "sources": "sources: {docs: {files: docs/**/*.md}}",
-    "weights": "weights: {docs: 1.0}",
     "precision": "precision: bf16",
     "tokenizer": "tokenizer: {kind: pretrained, hub: gpt2}",
     "gradient_clipping": "gradient_clipping: {threshold: 1.0}",
 }
-"""Lines to write for keys whose type alone gives no good example."""
+# A mixture is written out for this many sources; of more, one stands for all.
+_MOST_SOURCES: Final = 6
+
+
+def known_line(key: str, resolved: Resolved) -> str:
+    """The line to write for a key whose type alone gives no good example; empty for all others."""
+    if key == "weights":
+        return f"weights: {_weights(resolved)}"
+    if key == "mixture":
+        return f"mixture: [{{from: 0dur, weights: {_weights(resolved)}}}]"
+    return _LINES.get(key, "")
+
+
+def _weights(resolved: Resolved) -> str:
+    """Equal shares of the sources that the recipe has."""
+    data = resolved.tree.get("data")
+    sources = data.get("sources") if isinstance(data, dict) else None
+    names = list(sources) if isinstance(sources, dict) and len(sources) <= _MOST_SOURCES else []
+    share = round(1 / len(names), 4) if names else 1.0
+    shares = [share] * (len(names) - 1)
+    return written(dict(zip(names or ["docs"], [*shares, round(1 - sum(shares), 4)], strict=True)))
 
 
 def found(value: object) -> str:
@@ -70,7 +89,7 @@ def about(
         message=f"`{format_path(path)}` {complaint}; found {found(value)}",
         span=span or spans.nearest(*path),
         path=format_path(path),
-        help=line(path, example(place)) if help_ is None else help_,
+        help=(line(path, example(place)) or known_line(key_of(path), resolved)) if help_ is None else help_,
         label=label,
-        related=(Related(span=defined, message="the variable's value"),) if defined is not None else (),
+        related=(Related(span=defined, message="the value comes from here"),) if defined is not None else (),
     )

@@ -29,7 +29,7 @@ from compiler.tree import MAX_DEPTH, MAX_VALUES, Entry, Node, Place, Scalar, map
 from compiler.yaml_errors import ReadError, syntax_error
 from schemas.diagnostics import Diagnostic, Related
 
-__all__ = ["Locator", "parse", "split_lines"]
+__all__ = ["Locator", "parse", "plain_value", "split_lines"]
 
 _NULL: Final = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOL: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
@@ -95,7 +95,7 @@ def _events(text: str, locator: Locator) -> Iterator[Event]:
         yield event
 
 
-def _scalar(text: str) -> Scalar:
+def plain_value(text: str) -> Scalar:
     """The value of a plain scalar by YAML 1.2's core schema; `1_000` is a number too, dates are text."""
     if text in _NULL:
         return None
@@ -190,7 +190,7 @@ class _Builder:
             )
         broken = self._tagged(event, place)
         plain = event.style is None
-        self._deliver(Node(_scalar(text) if plain else text, place, text=text, broken=broken), event.anchor)
+        self._deliver(Node(plain_value(text) if plain else text, place, text=text, broken=broken), event.anchor)
 
     def _on_alias(self, name: str, start: int, end: int) -> None:
         if name not in self._anchors:
@@ -200,7 +200,7 @@ class _Builder:
         if node is None:
             self._fatal("RC004", f"the alias `*{name}` contains itself", start, end, help_="write the value out")
         self._grow(node.size, node.depth, start, end)
-        self._deliver(node, None)
+        self._deliver(replace(node, place=self._place(start, end), defined=node.place), None)
 
     def _on_open(self, event: MappingStartEvent | SequenceStartEvent, start: int, end: int) -> None:
         self._grow(1, 1, start, end)

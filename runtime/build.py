@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
 from composer import Trainer
 from composer.core import Event
 from composer.utils import dist
 
+from runtime import compat
 from runtime.algorithms import build_algorithms
 from runtime.callbacks.console import ConsoleProgress
 from runtime.callbacks.ledger import Ledger
@@ -19,12 +19,13 @@ from runtime.callbacks.metrics_file import MetricsFile
 from runtime.callbacks.saver import Saver
 from runtime.checkpoint import Checkpoint
 from runtime.data.planned_dataset import check_draws
+from runtime.errors import RunFailed
 from runtime.feed import evaluators, find_sources, open_dataset, per_device_batch, train_data
 from runtime.layout import Layout
 from runtime.loggers import build_loggers
 from runtime.model import CausalLM, blocks, build_untrained, check_vocabulary
 from runtime.optim import build_optimizer, build_schedule
-from runtime.precision import composer_precision, fsdp_mixed_precision
+from runtime.precision import composer_precision, device_kind, fsdp_mixed_precision
 from runtime.preemption import StopSignal
 from runtime.steps.base import Inputs
 from schemas.plan import RunPlan
@@ -78,7 +79,8 @@ def build_training(
         loggers=build_loggers(plan, layout),
         run_name=layout.run.name,
         device_train_microbatch_size=min(plan.training.microbatch, per_device_batch(plan)),
-        precision=composer_precision(plan.precision, on_gpu=torch.cuda.is_available()),
+        device=device_kind(plan),
+        precision=composer_precision(plan.precision, on_gpu=device_kind(plan) == "gpu"),
         parallelism_config=parallelism(plan),
         seed=plan.seed,
         deterministic_mode=plan.training.deterministic,
@@ -90,17 +92,18 @@ def build_training(
     return Training(trainer, ledger, saver)
 
 
-def join_ranks() -> None:
+def join_ranks(plan: RunPlan) -> None:
     """Let the processes of a run find each other; torchrun sets all variables but Composer's NODE_RANK."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         os.environ.setdefault("NODE_RANK", str(int(os.environ.get("RANK", "0")) // local))
-        dist.initialize_dist("gpu" if torch.cuda.is_available() else "cpu")
+        dist.initialize_dist(device_kind(plan))
 
 
 def build_model(plan: RunPlan, eos_token_id: int | None) -> CausalLM:
     """The untrained model, with recomputed activations and FSDP's seams where the plan has them."""
     model = build_untrained(plan, eos_token_id)
+    compat.attend_without_masks(model)
     if plan.parallelism.activation_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     if plan.parallelism.strategy == "fsdp":
@@ -132,9 +135,16 @@ def watchers(plan: RunPlan, layout: Layout, ledger: Ledger) -> list[Callback]:
 
 
 def parallelism(plan: RunPlan) -> dict[str, Any] | None:
-    """FSDP's settings; one copy a device (DDP) needs none. Gathered checkpoints suit any number of devices."""
+    """FSDP's settings; one copy a device (DDP) needs none. Gathered checkpoints suit any number of devices.
+
+    Raises:
+        RunFailed: there is no GPU to shard over (RC607).
+    """
     if plan.parallelism.strategy != "fsdp":
         return None
+    if device_kind(plan) != "gpu":
+        message = "the plan shards the model over GPUs (FSDP), and torch sees none"
+        raise RunFailed("RC607", message, "run it where the GPUs are; `recipec doctor` says what torch sees")
     return {
         "fsdp": {
             "sharding_strategy": "FULL_SHARD",

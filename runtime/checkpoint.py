@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EMA_STATE",
     "FORMAT",
+    "MASK_STATE",
     "Checkpoint",
     "Progress",
     "final_weights",
@@ -47,6 +48,9 @@ MANIFEST = "checkpoint.json"
 STATE = "state.pt"
 EMA_STATE = "average"
 """Key of averaged weights in an algorithm's state."""
+
+MASK_STATE = "masks"
+"""Key of pruning masks in an algorithm's state: True where a weight stays."""
 
 State = dict[str, Any]
 
@@ -191,11 +195,17 @@ def read(path: Path, plan: RunPlan) -> Checkpoint:
 
 
 def final_weights(found: Checkpoint) -> dict[str, torch.Tensor]:
-    """Weights to use: the moving average where the run kept one and it had begun, else those of the last step."""
-    for _, algorithm in found.state["state"].get("algorithms", ()):
-        if algorithm.get(EMA_STATE):
-            return dict(algorithm[EMA_STATE])
-    return dict(found.state["state"]["model"])
+    """Weights to use: the moving average where the run kept one and it had begun, else those of the last step.
+
+    An average remembers weights from before they were pruned, so masks are applied to it once more.
+    """
+    algorithms = [state for _, state in found.state["state"].get("algorithms", ())]
+    average = next((state[EMA_STATE] for state in algorithms if state.get(EMA_STATE)), None)
+    weights: dict[str, torch.Tensor] = dict(average or found.state["state"]["model"])
+    for state in algorithms:
+        for name, mask in state.get(MASK_STATE, {}).items():
+            weights[name] = weights[name].masked_fill(~mask, 0.0)
+    return weights
 
 
 def _newest_first(folder: Path) -> Iterator[Path]:

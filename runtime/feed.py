@@ -18,6 +18,7 @@ from runtime.data.planned_dataset import HeldOut, PlannedDataset, SampleRange, S
 from runtime.errors import RunFailed
 from runtime.files import read_json
 from runtime.layout import Layout
+from runtime.precision import device_kind
 from runtime.preemption import outlive_signals
 from runtime.steps.base import Inputs, Result
 from schemas.data import MdsSource
@@ -95,7 +96,7 @@ def train_data(plan: RunPlan, dataset: PlannedDataset, ledger: Ledger) -> DataSp
         batch_size=per_device_batch(plan),
         num_workers=plan.execution.workers,
         collate_fn=collate,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=device_kind(plan) == "gpu",
         # All batches are full; a short one can only come from a loader that broke off.
         drop_last=True,
         worker_init_fn=outlive_signals if plan.execution.workers else None,
@@ -143,5 +144,3 @@ def when_to_evaluate(plan: RunPlan) -> Callable[[State, Event], bool]:
         return event is Event.BATCH_END and (step % interval == 0 or step == steps)
 
     return due
-
-

@@ -39,7 +39,7 @@ class DecoupledLionW(Optimizer):
         """One update of all parameters that have a gradient."""
         loss = None
         if closure is not None:
-            with torch.enable_grad():
+            with torch.enable_grad():  # type: ignore[no-untyped-call]
                 loss = closure()
         for group in self.param_groups:
             weights = [weight for weight in group["params"] if weight.grad is not None]
@@ -49,13 +49,13 @@ class DecoupledLionW(Optimizer):
 
     def _update(self, group: dict[str, Any], weights: list[torch.Tensor]) -> None:
         lr, (toward, kept) = group["lr"], group["betas"]
-        momenta, gradients = [], []
+        momenta: list[torch.Tensor] = []
         for weight in weights:
             state = self.state[weight]
             if not state:
                 state["exp_avg"] = torch.zeros_like(weight, memory_format=torch.preserve_format)
             momenta.append(state["exp_avg"])
-            gradients.append(weight.grad)
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
         if group["weight_decay"]:
             torch._foreach_mul_(weights, 1 - group["weight_decay"] * lr / group["initial_lr"])
         directions = torch._foreach_lerp(momenta, gradients, 1 - toward)

@@ -96,7 +96,6 @@ def build_untrained(plan: RunPlan, eos_token_id: int | None = None) -> PreTraine
             f"the plan has {plan.model.num_parameters:,} parameters, the {plan.model.family} model built has {found:,}",
             "compile the recipe again with this version; if it stays, please report it",
         )
-    model.config.use_cache = False
     return cast("PreTrainedModel", model)
 
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from runtime.errors import RunFailed
-from schemas.plan import PrecisionPlan
+from schemas.plan import PrecisionPlan, RunPlan
 
-__all__ = ["composer_precision", "fsdp_mixed_precision"]
+__all__ = ["composer_precision", "device_kind", "fsdp_mixed_precision"]
 
 _COMPOSER = {"fp32": "fp32", "bf16": "amp_bf16", "fp16": "amp_fp16", "fp8": "amp_fp8"}
+
+
+def device_kind(plan: RunPlan) -> str:
+    """Composer's name of the device to train on: a plan for CPUs trains on the CPU, also where there is a GPU."""
+    import torch
+
+    return "gpu" if plan.hardware.gpu != "cpu" and torch.cuda.is_available() else "cpu"
 
 
 def composer_precision(precision: PrecisionPlan, *, on_gpu: bool) -> str:
@@ -19,7 +26,7 @@ def composer_precision(precision: PrecisionPlan, *, on_gpu: bool) -> str:
     if not on_gpu and precision.compute != "fp32":
         raise RunFailed(
             "RC503",
-            f"the plan computes in {precision.compute}, and torch sees no GPU; on a CPU Composer trains in fp32",
+            f"the plan computes in {precision.compute}, and torch sees no GPU to do so; on a CPU Composer trains in fp32",
             "run it where torch sees a GPU (`recipec doctor`), or set `precision: fp32` in the recipe",
         )
     return _COMPOSER[precision.compute]

@@ -61,4 +61,4 @@ def outlive_signals(worker: int) -> None:  # noqa: ARG001  # torch's
     They end with the training, and at the latest ten minutes after they were told to.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(_WORKER_SECONDS))
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_WORKER_SECONDS))

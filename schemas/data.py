@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic_core import PydanticCustomError
 
 from schemas.base import Float, Fraction, Frozen, Integer, Name, Text
 from schemas.techniques.sequence_length_warmup import SequenceLengthWarmup
@@ -140,6 +141,21 @@ class Selection(Frozen):
     deduplicate: Literal["none", "exact"] = Field(
         "none", description="exact: of equal documents of a source, keep the first."
     )
+
+    @model_validator(mode="after")
+    def _something_is_left(self) -> Selection:
+        if self.max_bytes is not None and self.max_bytes < self.min_bytes:
+            raise PydanticCustomError(
+                "conflict",
+                "no document is at least {least} and at most {most} bytes long",
+                {
+                    "least": self.min_bytes,
+                    "most": self.max_bytes,
+                    "key": "max_bytes",
+                    "fix": f"max_bytes: {self.min_bytes}",
+                },
+            )
+        return self
 
 
 class Data(Frozen):

@@ -36,21 +36,28 @@ class Model(Frozen):
     size: Literal["auto"] | Annotated[Count, Field(ge=1000, le=10**14)] | None = Field(
         None, description="Parameters, such as 1.3B; `auto` takes the optimum of `budget`.", examples=["auto", "1.3B"]
     )
-    hidden_size: Integer | None = Field(None, ge=8, le=1 << 17, description="Width of the residual stream.")
-    num_layers: Integer | None = Field(None, ge=1, le=1000, description="Number of transformer blocks.")
-    num_heads: Integer | None = Field(None, ge=1, le=4096, description="Attention heads; divides hidden_size.")
+    hidden_size: Integer | None = Field(
+        None, ge=8, le=1 << 17, description="Width of the residual stream.", examples=[768]
+    )
+    num_layers: Integer | None = Field(None, ge=1, le=1000, description="Number of transformer blocks.", examples=[12])
+    num_heads: Integer | None = Field(
+        None, ge=1, le=4096, description="Attention heads; divides hidden_size.", examples=[8]
+    )
     num_kv_heads: Integer | None = Field(
         None, ge=1, le=4096, description="Key-value heads (grouped-query attention, llama only); divides num_heads."
     )
-    intermediate_size: Integer | None = Field(None, ge=8, le=1 << 19, description="Width inside the MLP.")
+    intermediate_size: Integer | None = Field(
+        None, ge=8, le=1 << 19, description="Width inside the MLP.", examples=[2_048]
+    )
     vocab_size: Integer | None = Field(
         None,
         ge=2,
         le=1 << 22,
         description="Rows of the embedding; default: the tokenizer's, padded to a multiple of 64.",
+        examples=[32_768],
     )
     tie_embeddings: bool = Field(True, strict=True, description="Share the embedding with the output layer.")
-    dropout: Fraction = Field(0.0, description="Dropout of residuals, attention and embeddings (gpt2 only).")
+    dropout: Fraction = Field(0.0, lt=1, description="Dropout of residuals, attention and embeddings (gpt2 only).")
     rope_theta: Float = Field(10_000.0, gt=0, le=1e9, description="Base of the rotary frequencies (llama only).")
     init_std: Float = Field(0.02, gt=0, le=1, description="Standard deviation of initial weights.")
     attention: Literal["sdpa", "eager", "flash_attention_2"] = Field(
@@ -69,6 +76,7 @@ class Tokenizer(Frozen):
         ge=257,
         le=1 << 20,
         description="Size of the vocabulary; bpe: default 32768. A hub tokenizer must say it: it can't be looked up here.",
+        examples=[32_768],
     )
     max_bytes: Bytes = Field(
         100_000_000, ge=1, description="bpe: bytes of text to train on, shared by the sources by weight."
@@ -94,6 +102,8 @@ class Tokenizer(Frozen):
             raise PydanticCustomError(
                 "conflict",
                 "a pretrained tokenizer needs either `path` or `hub`",
-                {"key": "kind", "fix": "path: tokenizers/mine"},
+                {"first": "path", "key": "hub", "fix": ""}
+                if given
+                else {"key": "kind", "fix": "path: tokenizers/mine"},
             )
         return self

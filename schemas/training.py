@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -16,6 +16,7 @@ __all__ = ["Optimizer", "OptimizerKind", "Precision", "PrecisionName", "Schedule
 OptimizerKind = Literal["adamw", "decoupled_adamw", "decoupled_lionw", "sgd"]
 ScheduleKind = Literal["cosine", "linear", "constant", "inverse_sqrt"]
 PrecisionName = Literal["fp32", "bf16", "fp16", "fp8"]
+_Decay = Annotated[Fraction, Field(lt=1)]
 
 
 class Optimizer(Frozen):
@@ -29,11 +30,11 @@ class Optimizer(Frozen):
     lr: Float | None = Field(
         None, gt=0, le=10, description="Peak learning rate; default: by model size.", examples=[3e-4]
     )
-    betas: tuple[Fraction, Fraction] = Field(
-        (0.9, 0.95), description="Decay of the moments; sgd: the first is momentum."
-    )
+    betas: tuple[_Decay, _Decay] = Field((0.9, 0.95), description="Decay of the moments; sgd: the first is momentum.")
     eps: Float = Field(1e-8, gt=0, le=1, description="Added to the denominator (adamw kinds).")
-    weight_decay: Float | None = Field(None, ge=0, le=1, description="Default: 0.1, or 1e-5 where decay is decoupled.")
+    weight_decay: Float | None = Field(
+        None, ge=0, le=1, description="Default: 0.1, or 1e-5 where decay is decoupled.", examples=[0.1]
+    )
 
 
 class Schedule(Frozen):
@@ -44,7 +45,7 @@ class Schedule(Frozen):
     )
     warmup: TrainingTime = Field(Time(0.01, "dur"), description="Length of the linear rise from 0.")
     cooldown: TrainingTime = Field(Time(0.0, "dur"), description="inverse_sqrt: length of the linear end.")
-    final: Fraction = Field(0.1, description="Share of the peak at the end (cosine, linear).")
+    final: Fraction = Field(0.1, description="Share of the peak at the end (inverse_sqrt: after its cooldown; constant: not used).")
 
 
 class Training(Frozen):

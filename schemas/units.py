@@ -99,15 +99,27 @@ def _checked(value: int | float, raw: object, kind: str, examples: str) -> int |
     return value
 
 
-def _scaled(kind: str, units: str, examples: str, *, prefix: str = "") -> Callable[[Any], int | float]:
-    """A parser of `<prefix><number><k|M|B|T> <unit>`; the unit may be left out, another one may not."""
-    pattern = re.compile(rf"^\s*{prefix}{_NUMBER}\s*(?P<scale>[kKMGBTP]?)\s*(?:{units})?\s*$")
+def _scaled_pattern(units: str, *, prefix: str = "") -> str:
+    """`<prefix><number><k|M|B|T> <unit>`; the unit may be left out, another one may not."""
+    return rf"^\s*{prefix}{_NUMBER}\s*(?P<scale>[kKMGBTP]?)\s*(?:{units})?\s*$"
+
+
+def _table_pattern(table: dict[str, int]) -> str:
+    """`<number><unit>` with a unit of the table."""
+    return rf"^\s*{_NUMBER}\s*(?P<unit>{'|'.join(sorted(table, key=len, reverse=True))})\s*$"
+
+
+def _scaled(kind: str, text: str, examples: str) -> Callable[[Any], int | float]:
+    """A parser of a number, or of text of a `_scaled_pattern`."""
+    pattern = re.compile(text)
 
     def parse(value: Any) -> int | float:
         number = _plain(value)
         if number is None:
             match = pattern.match(value) if isinstance(value, str) and len(value) < 64 else None
-            if match is None or ("e" in match["number"].lower() and abs(int(match["number"].lower().split("e")[1])) > 40):
+            if match is None or (
+                "e" in match["number"].lower() and abs(int(match["number"].lower().split("e")[1])) > 40
+            ):
                 raise _fail(kind, value, examples)
             number = _exact(match["number"], _SCALE[match["scale"]])
         return _checked(number, value, kind, examples)
@@ -124,13 +136,13 @@ def _whole(parse: Callable[[Any], int | float]) -> Callable[[Any], int]:
 
 def _table(kind: str, table: dict[str, int], examples: str) -> Callable[[Any], int | float]:
     """A parser of `<number><unit>` whose unit must be one of a table; a bare number is in the table's base unit."""
-    pattern = re.compile(rf"^\s*{_NUMBER}\s*(?P<unit>[A-Za-z]+)\s*$")
+    pattern = re.compile(_table_pattern(table))
 
     def parse(value: Any) -> int | float:
         number = _plain(value)
         if number is None:
             match = pattern.match(value) if isinstance(value, str) and len(value) < 64 else None
-            if match is None or match["unit"] not in table or abs(float(match["number"].replace("_", ""))) > 1e30:
+            if match is None or abs(float(match["number"].replace("_", ""))) > 1e30:
                 raise _fail(kind, value, examples)
             number = _exact(match["number"], table[match["unit"]])
         return _checked(number, value, kind, examples)
@@ -164,55 +176,69 @@ def parse_time(value: Any) -> Time:
     return Time(float(number), unit)  # type: ignore[arg-type]  # the pattern admits only these units
 
 
-def _schema(examples: list[Any], *, description: str, numbers: bool = True) -> WithJsonSchema:
-    kinds: list[dict[str, Any]] = [{"type": "string"}]
+def _schema(examples: list[Any], pattern: str, *, description: str, numbers: bool = True) -> WithJsonSchema:
+    """What editors are told; the pattern without its groups' names, which JavaScript spells otherwise."""
+    kinds: list[dict[str, Any]] = [{"type": "string", "pattern": re.sub(r"\(\?P<\w+>", "(", pattern)}]
     if numbers:
         kinds.insert(0, {"type": "number", "minimum": 0})
     return WithJsonSchema({"anyOf": kinds, "examples": examples, "description": description})
 
 
+_COUNT: Final = _scaled_pattern("params?|parameters")
+_TOKENS: Final = _scaled_pattern("tok|tokens?")
+_FLOPS: Final = _scaled_pattern("FLOPs?|flops?")
+_USD: Final = _scaled_pattern("USD|usd", prefix=r"\$?\s*")
+_PRICE: Final = _scaled_pattern(r"/\s*(?:gpu-?)?(?:hour|hr|h)", prefix=r"\$?\s*")
+
 Count = Annotated[
     int,
-    BeforeValidator(_whole(_scaled("a number of parameters or things", "params?|parameters", "7B, 1.3e9 or 125M"))),
-    _schema(["1.3B", "125M", 7_000_000_000], description="A count: a number, or one with k, M, B or T."),
+    BeforeValidator(_whole(_scaled("a number of parameters or things", _COUNT, "7B, 1.3e9 or 125M"))),
+    _schema(["1.3B", "125M", 7_000_000_000], _COUNT, description="A count: a number, or one with k, M, B or T."),
 ]
 Tokens = Annotated[
     int,
-    BeforeValidator(_whole(_scaled("a number of tokens", "tok|tokens?", "300B tok, 2M tok or 1e9"))),
-    _schema(["300B tok", "2M tok", 1_000_000_000], description="Tokens: a number, or one with k, M, B or T and `tok`."),
+    BeforeValidator(_whole(_scaled("a number of tokens", _TOKENS, "300B tok, 2M tok or 1e9"))),
+    _schema(
+        ["300B tok", "2M tok", 1_000_000_000],
+        _TOKENS,
+        description="Tokens: a number, or one with k, M, B or T and `tok`.",
+    ),
 ]
 Flops = Annotated[
     float,
-    BeforeValidator(_scaled("a number of floating-point operations", "FLOPs?|flops?", "1e22 FLOP")),
-    _schema(["1e22 FLOP", 1e20], description="Floating-point operations."),
+    BeforeValidator(_scaled("a number of floating-point operations", _FLOPS, "1e22 FLOP")),
+    _schema(["1e22 FLOP", 1e20], _FLOPS, description="Floating-point operations."),
 ]
 Usd = Annotated[
     float,
-    BeforeValidator(_scaled("a sum of money in US dollars", "USD|usd", "$60k, $1.5M or 60000", prefix=r"\$?\s*")),
-    _schema(["$60k", "$1.5M", 60_000], description="US dollars."),
+    BeforeValidator(_scaled("a sum of money in US dollars", _USD, "$60k, $1.5M or 60000")),
+    _schema(["$60k", "$1.5M", 60_000], _USD, description="US dollars."),
 ]
 GpuHourPrice = Annotated[
     float,
-    BeforeValidator(
-        _scaled("a price per GPU and hour", r"/\s*(?:gpu-?)?(?:hour|hr|h)", "$2.10/gpu-hour", prefix=r"\$?\s*")
-    ),
-    _schema(["$2.10/gpu-hour", 2.1], description="US dollars per GPU and hour."),
+    BeforeValidator(_scaled("a price per GPU and hour", _PRICE, "$2.10/gpu-hour")),
+    _schema(["$2.10/gpu-hour", 2.1], _PRICE, description="US dollars per GPU and hour."),
 ]
 Seconds = Annotated[
     float,
     BeforeValidator(_table("a length of time", _SECONDS, "36h, 90min, 3d or 3600s")),
-    _schema(["36h", "90min", "3d"], description="A length of wall-clock time; a bare number is seconds."),
+    _schema(
+        ["36h", "90min", "3d"],
+        _table_pattern(_SECONDS),
+        description="A length of wall-clock time; a bare number is seconds.",
+    ),
 ]
 Bytes = Annotated[
     int,
     BeforeValidator(_whole(_table("an amount of bytes", _BYTES, "80GB, 512MB or 16GiB"))),
-    _schema(["80GB", "512MB", "16GiB"], description="Bytes; a bare number is bytes."),
+    _schema(["80GB", "512MB", "16GiB"], _table_pattern(_BYTES), description="Bytes; a bare number is bytes."),
 ]
 TrainingTime = Annotated[
     Time,
     BeforeValidator(parse_time),
     _schema(
         ["0.8dur", "2000ba", "1e9tok"],
+        _TIME.pattern,
         numbers=False,
         description="Composer's time string: tok (tokens), ba (batches), sp (samples), ep (epochs), dur (share of the run).",
     ),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from compiler.commands.common import compiled, findings_as_json, plan_or_error, report, show
-from compiler.console import Exit, Format, color_of, emit_json, say, width_of
+from compiler.console import CheckFormat, Exit, Format, color_of, emit_json, say, warn, width_of
 from compiler.spans import SpanIndex
 from schemas.codes import CATALOGUE
 from schemas.diagnostics import DiagnosticsError, Severity
@@ -16,7 +16,7 @@ from schemas.plan import RunPlan
 __all__ = ["check", "diff_plans", "explain", "plan"]
 
 
-def check(recipes: list[Path], overrides: tuple[str, ...], output: Format) -> int:
+def check(recipes: list[Path], overrides: tuple[str, ...], output: CheckFormat) -> int:
     """Diagnostics of recipes, and nothing else."""
     from compiler.render_diagnostics import render
 
@@ -25,16 +25,16 @@ def check(recipes: list[Path], overrides: tuple[str, ...], output: Format) -> in
         result = compiled(recipe, overrides)
         if any(finding.severity is Severity.ERROR for finding in result.findings):
             worst = Exit.RECIPE
-        if output is Format.JSON:
+        if output is CheckFormat.JSON:
             documents.append({"recipe": str(recipe), "diagnostics": findings_as_json(result.findings, result.spans)})
-        elif output is Format.GITHUB:
+        elif output is CheckFormat.GITHUB:
             if result.findings:
                 say(render(result.findings, result.spans, "github", color=False, width=80).rstrip())
         else:
             show(result.findings, result.spans)
             if result.plan is not None:
                 say(f"{recipe}: ok, plan {result.plan.short_fingerprint}")
-    if output is Format.JSON:
+    if output is CheckFormat.JSON:
         emit_json({"recipes": documents})
     return worst
 
@@ -60,7 +60,7 @@ def _compare(old: Path, new: RunPlan, output: Format) -> int:
     from compiler.render_diff import render_diff
 
     try:
-        before = _load(old)
+        before = _load(old, output)
     except DiagnosticsError as error:
         report(error, output)
         return Exit.RECIPE
@@ -71,20 +71,20 @@ def _compare(old: Path, new: RunPlan, output: Format) -> int:
     return Exit.FINE
 
 
-def _load(path: Path) -> RunPlan | None:
+def _load(path: Path, output: Format) -> RunPlan | None:
     """A plan from a recipe, a plan file or a job folder; None after errors of a recipe were shown."""
     from compiler.load_plan import load_plan
 
     if path.is_dir() or path.name == "plan.yaml":
         return load_plan(path)
-    made, _ = plan_or_error(path, (), Format.TEXT)
+    made, _ = plan_or_error(path, (), output)
     return made
 
 
 def diff_plans(old: Path, new: Path, output: Format) -> int:
     """Differences of two plans."""
     try:
-        after = _load(new)
+        after = _load(new, output)
     except DiagnosticsError as error:
         report(error, output)
         return Exit.RECIPE
@@ -100,9 +100,9 @@ def explain(subject: str, path: str | None, overrides: tuple[str, ...], output: 
         if text is None:
             from compiler.suggest import closest
 
-            guess = closest(subject, CATALOGUE)
-            hint = f"; did you mean {guess}?" if guess else f"; codes are {', '.join(CATALOGUE)}"
-            sys.stderr.write(f"error: no such code: {subject[:60]!r}{hint}\n")
+            guess = closest(subject.upper(), CATALOGUE)
+            hint = f"did you mean {guess}?" if guess else "codes are such as RC101, and docs/errors.md lists them all"
+            warn(f"error: neither an error code nor a file: {subject[:60]!r}; {hint}")
             return Exit.USAGE
         if output is Format.JSON:
             emit_json({"code": subject.upper(), **CATALOGUE[subject.upper()]._asdict()})
@@ -110,7 +110,7 @@ def explain(subject: str, path: str | None, overrides: tuple[str, ...], output: 
             say(text.rstrip())
         return Exit.FINE
     if path is None:
-        sys.stderr.write("error: which value? For example: recipec explain RECIPE training.optimizer.lr\n")
+        warn("error: which value? For example: recipec explain RECIPE training.optimizer.lr")
         return Exit.USAGE
     made, spans = plan_or_error(Path(subject), overrides, output)
     if made is None:

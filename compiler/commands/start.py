@@ -16,6 +16,9 @@ def init(name: str | None, to: Path | None, output: Format) -> int:
     """Copy a recipe of the gallery, or list them."""
     from compiler.gallery import describe, gallery, start
 
+    if name is None and to is not None:
+        warn("error: which recipe should be written there? `recipec init` lists the gallery")
+        return Exit.USAGE
     if name is None:
         found = {key: describe(path) for key, path in gallery().items()}
         if output is Format.JSON:

@@ -18,7 +18,8 @@ def lower(technique: Technique, draft: Draft, /) -> Fragment:
     interval = max(1, steps(draft, technique.update_interval))
     half_life = max(1, steps(draft, technique.half_life))
     # After half_life / interval updates a weight's share is one half: smoothing ** (half_life / interval) == 0.5.
-    smoothing = 0.5 ** (interval / half_life)
+    # An exponent that a double can't hold (more than 1000 half-lives or less than 1e-15 of one) ends at 0 or 1.
+    smoothing = 0.5 ** min(max(interval / half_life, 1e-15), 1000.0)
     return Fragment(
         claims=(Claim(slot="model.average"),),
         algorithms=(
@@ -37,7 +38,7 @@ def lower(technique: Technique, draft: Draft, /) -> Fragment:
                 start=technique.start,
             ),
             Requirement(
-                holds=steps(draft, technique.start) < draft.batch.steps,
+                holds=steps(draft, technique.start) != draft.batch.steps,  # what lies beyond it is reported above
                 path="averaging.start",
                 message="averaging would begin when the run is over",
                 help="start: 0dur",

@@ -144,13 +144,14 @@ def batch(draft: Draft) -> Draft:
         steps = round(tokens / (samples * length))
     if steps < 1:
         steps = 1
+        said = draft.recipe.training.batch is not None
         draft = draft.find(
             draft.diagnostic(
                 "RC301",
                 f"the run is shorter than one batch of {samples * length} tokens",
-                "training",
-                "batch",
-                help="give a larger budget, or a smaller `batch`",
+                *(("training", "batch") if said else ("budget",)),
+                help=f"budget: {{tokens: {samples * length} tok}}   # at least"
+                + (", or a smaller `batch`" if said else ""),
             )
         )
     return draft.note("batch", Batch(samples=samples, tokens=samples * length, steps=steps, epoch_tokens=epoch_tokens))

@@ -48,7 +48,7 @@ def _check_weights(draft: Draft) -> Draft:
                 )  # fmt: skip
         total = sum(knot.weights.values())
         if abs(total - 1) > _SUM_TOLERANCE:
-            fixed = ", ".join(f"{n}: {w / total:.4g}" for n, w in knot.weights.items()) if total else "..."
+            fixed = ", ".join(f"{name}: {weight:g}" for name, weight in _rescaled(knot.weights).items())
             draft = draft.find(
                 draft.diagnostic(
                     "RC403",
@@ -70,6 +70,17 @@ def _check_weights(draft: Draft) -> Draft:
     return draft
 
 
+def _rescaled(weights: Mapping[str, float]) -> dict[str, float]:
+    """The weights in the same proportions, in 1/10000ths, which sum to 1 as they are written."""
+    shares = apportion(10_000, weights if any(weights.values()) else dict.fromkeys(weights, 1.0))
+    return {name: shares[name] / 10_000 for name in weights}
+
+
+def _later(starts: list[int], steps: int) -> str:
+    """A time for the next knot, half-way between the one before it and the end."""
+    return f"from: {(starts[-1] + steps) / 2 / steps:.3g}dur" if starts else "from: 0dur"
+
+
 def _spans(draft: Draft) -> tuple[Draft, list[_Span]]:
     """The run cut at the knots, on batch boundaries."""
     knots, steps = draft.recipe.data.mixture, draft.batch.steps
@@ -89,9 +100,7 @@ def _spans(draft: Draft) -> tuple[Draft, list[_Span]]:
                 else f"this knot starts at step {start}, the run ends at step {steps}"
             )
             draft = draft.find(
-                draft.diagnostic(
-                    "RC404", what, "data", "mixture", i, "from", help="from: 0dur" if i == 0 else "from: 0.8dur"
-                )
+                draft.diagnostic("RC404", what, "data", "mixture", i, "from", help=_later(starts, steps))
             )
             start = 0 if i == 0 else min(max(start, starts[-1] + 1), steps)
         starts.append(start)

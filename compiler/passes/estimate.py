@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from compiler.draft import Draft
 from compiler.estimate.architecture import flops_per_token
 from compiler.estimate.memory import peak_bytes
@@ -31,18 +33,19 @@ def _speed(draft: Draft) -> Speed:
     )
 
 
-def _limit(draft: Draft, key: str, value: float, limit: float | None, shown: str, limit_shown: str) -> Draft:
+def _limit(draft: Draft, key: str, value: float, limit: float | None, show: Callable[[float], str]) -> Draft:
     """A finding if a limit is exceeded, with the tokens that would meet it."""
     if limit is None or value <= limit:
         return draft
-    meeting = draft.budget.tokens * limit / value
+    # What is printed is rounded, to 3 digits at least, and runs are whole batches: the line to write keeps clear of both.
+    enough, meeting = show(max(value * 1.01, 0.01)), draft.budget.tokens * limit / value * 0.98
     return draft.find(
         draft.diagnostic(
             "RC302",
-            f"training takes {shown}, the limit is {limit_shown}",
+            f"training takes {show(value)}, the limit is {show(limit)}",
             "budget",
             key,
-            help=f"{key}: {shown.replace(' ', '')}   # or train on {format_tokens(meeting)}, which meets the limit",
+            help=f"{key}: {enough.replace(' ', '')}   # or train on {format_tokens(meeting)}, which meets the limit",
             severity=Severity.ERROR,
         )
     )
@@ -80,17 +83,8 @@ def estimate(draft: Draft) -> Draft:
         method=fast.method,
     )
     limits = draft.recipe.budget
-    draft = _limit(
-        draft,
-        "max_hours",
-        middle * 3600,
-        limits.max_hours,
-        format_seconds(middle * 3600),
-        format_seconds(limits.max_hours or 0),
-    )
-    draft = _limit(
-        draft, "max_cost", section.usd, limits.max_cost, format_usd(section.usd), format_usd(limits.max_cost or 0)
-    )
+    draft = _limit(draft, "max_hours", middle * 3600, limits.max_hours, format_seconds)
+    draft = _limit(draft, "max_cost", section.usd, limits.max_cost, format_usd)
     money = Reason("hours x devices x price")
     return draft.fill(
         "estimate",

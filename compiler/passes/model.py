@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from compiler.draft import Draft
 from compiler.estimate.architecture import (
@@ -14,19 +15,22 @@ from compiler.estimate.architecture import (
 )
 from compiler.passes.targets import FALLBACK_PARAMETERS
 from compiler.provenance import Because, From, Reason
+from schemas.diagnostics import Severity
 from schemas.plan import ModelPlan
 from schemas.units import format_count
 
 __all__ = ["model"]
 
 # Dimension of the solver -> key of the recipe.
-_KEYS = {
+_KEYS: Final = {
     "hidden": "hidden_size",
     "layers": "num_layers",
     "heads": "num_heads",
     "kv_heads": "num_kv_heads",
     "intermediate": "intermediate_size",
 }
+# Whole layers and heads meet a size within a few per cent; a quarter off is another model than the one asked for.
+_SIZE_TOLERANCE: Final = 0.25
 
 
 def _vocabulary(draft: Draft) -> tuple[Draft, int, Because]:
@@ -51,6 +55,39 @@ def _vocabulary(draft: Draft) -> tuple[Draft, int, Because]:
         )
         return draft, padded, Reason("repaired")
     return draft, said, From("model.vocab_size")
+
+
+def _check_family(draft: Draft) -> Draft:
+    """Findings about keys that the family has no use for: a value that nothing reads is a surprise at hour three."""
+    said = draft.recipe.model
+    for key, family, set_ in (
+        ("dropout", "gpt2", said.dropout > 0),
+        ("rope_theta", "llama", said.rope_theta != type(said).model_fields["rope_theta"].default),
+    ):
+        if set_ and said.family != family:
+            message = f"{said.family} has no `{key}`"
+            draft = draft.find(
+                draft.diagnostic("RC203", message, "model", key, help=f"delete this line, or take `family: {family}`")
+            )
+    return draft
+
+
+def _check_size(draft: Draft, d: Dimensions) -> Draft:
+    """A warning where the dimensions that the recipe fixes leave no way to the size that it asks for."""
+    wanted, counted = draft.recipe.model.size, count_parameters(d)
+    if not isinstance(wanted, int) or abs(counted - wanted) <= _SIZE_TOLERANCE * wanted:
+        return draft
+    return draft.find(
+        draft.diagnostic(
+            "RC204",
+            f"the model has {format_count(counted)} parameters, not the {format_count(wanted)} asked",
+            "model",
+            "size",
+            help=f"size: {format_count(counted)}   # or let other dimensions follow from the size",
+            reason=f"vocabulary ({d.vocabulary}) and the dimensions that the recipe fixes come first",
+            severity=Severity.WARNING,
+        )
+    )
 
 
 def _check(draft: Draft, d: Dimensions) -> Draft:
@@ -103,7 +140,7 @@ def model(draft: Draft) -> Draft:
     d = solve(wanted, start, fixed)
     if "num_kv_heads" not in said.model_fields_set and "heads" in fixed:
         d = replace(d, kv_heads=d.heads)
-    draft = _check(draft, d)
+    draft = _check_size(_check_family(_check(draft, d)), d)
     chosen = Reason(
         f"closest to {format_count(wanted)} parameters at a usual ratio of width to depth (compiler/estimate/architecture.py)"
         if not both

@@ -45,7 +45,8 @@ def parallelism(draft: Draft) -> Draft:
                 f"one sequence needs {format_bytes(least)} on each device; {draft.hardware.gpu} has {format_bytes(have)}, "
                 f"of which a plan uses {MARGIN:.0%}",
                 *(("hardware", "count") if "hardware" in draft.recipe.model_fields_set else ("model", "size")),
-                help="use more or larger devices, a smaller model, a shorter sequence, or activation_checkpointing: true",
+                help="use more or larger devices, a smaller model, or a shorter sequence"
+                + ("; or `activation_checkpointing: true`" if said is False else ""),
             )
         )
         fitting = [(shards, checkpointing)]

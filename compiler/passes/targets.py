@@ -50,12 +50,15 @@ def targets(draft: Draft) -> Draft:
                 reason=f"the irreducible loss of the law `{budget.scaling_law}` is {law.e:.4g} nats per token",
             )
         )
-        budget = Budget(tokens=20 * FALLBACK_PARAMETERS)
-    ideal = _ideal(law, budget, tokens)
+        ideal: Optimum | None = law.chinchilla_from_parameters(FALLBACK_PARAMETERS)
+    else:
+        ideal = _ideal(law, budget, tokens)
     size = recipe.model.size
     if size == "auto" and ideal is None and recipe.model.hidden_size is None:
         draft = draft.find(
-            draft.diagnostic("RC301", _NO_SIZE, "model", "size", help="budget: {match_chinchilla: 1B}   # for example")
+            draft.diagnostic(
+                "RC301", _NO_SIZE, "model", "size", help="budget: {match_chinchilla: 1B}   # for example"
+            ).model_copy(update={"path": "budget"})  # said of `size`, but mended there: no echo of a wrong budget
         )
         ideal = law.chinchilla_from_parameters(FALLBACK_PARAMETERS)
     said = float(size) if isinstance(size, int) else None

@@ -37,18 +37,6 @@ def _schedule(draft: Draft) -> tuple[Draft, SchedulePlan]:
     said, batch = draft.recipe.training.schedule, draft.batch
     draft, warmup = draft.steps_of(said.warmup, "training", "schedule", "warmup")
     draft, cooldown = draft.steps_of(said.cooldown, "training", "schedule", "cooldown")
-    if warmup + cooldown > batch.steps:
-        draft = draft.find(
-            draft.diagnostic(
-                "RC104",
-                f"warmup and cooldown take {warmup + cooldown} steps, the run has {batch.steps}",
-                "training",
-                "schedule",
-                "warmup",
-                help="warmup: 0.01dur",
-            )
-        )
-        warmup, cooldown = 0, 0
     if said.kind != "inverse_sqrt" and cooldown:
         draft = draft.find(
             draft.diagnostic(
@@ -60,6 +48,20 @@ def _schedule(draft: Draft) -> tuple[Draft, SchedulePlan]:
                 help="kind: inverse_sqrt   # or delete this line",
             )
         )
+        cooldown = 0
+    if warmup + cooldown > batch.steps:
+        key, length = ("cooldown", "0.2dur") if cooldown > warmup else ("warmup", "0.01dur")
+        draft = draft.find(
+            draft.diagnostic(
+                "RC104",
+                f"warmup and cooldown take {warmup + cooldown} steps, the run has {batch.steps}",
+                "training",
+                "schedule",
+                key,
+                help=f"{key}: {length}",
+            )
+        )
+        warmup, cooldown = 0, 0
     return draft, SchedulePlan(kind=said.kind, warmup_steps=warmup, cooldown_steps=cooldown, final_fraction=said.final)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -77,7 +78,7 @@ def load_teacher(folder: Path, vocab_size: int) -> PreTrainedModel:
     from transformers import AutoModelForCausalLM
 
     try:
-        with torch.random.fork_rng(devices=[]), contextlib.redirect_stderr(None):
+        with torch.random.fork_rng(devices=[]), contextlib.redirect_stderr(io.StringIO()):
             teacher = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, use_safetensors=True)
     except (OSError, ValueError, KeyError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]

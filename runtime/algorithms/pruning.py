@@ -13,6 +13,7 @@ import torch
 from composer.core import Algorithm, Event, State
 from composer.loggers import Logger
 
+from runtime.checkpoint import MASK_STATE
 from runtime.errors import RunFailed
 from runtime.layout import Layout
 from runtime.window import TokenWindow
@@ -86,11 +87,11 @@ class PrunedWeights(Algorithm):  # type: ignore[misc]  # composer has no types
 
     def state_dict(self) -> dict[str, Any]:
         """The masks, and the sparsity that they were made for."""
-        return {"sparsity": self._sparsity, "masks": self._masks}
+        return {"sparsity": self._sparsity, MASK_STATE: self._masks}
 
     def load_state_dict(self, state: dict[str, Any], strict: bool = False) -> None:
         """Go on with the masks of a checkpoint."""
-        self._sparsity, self._masks = state["sparsity"], dict(state["masks"])
+        self._sparsity, self._masks = state["sparsity"], dict(state[MASK_STATE])
 
 
 def _unwrapped(model: torch.nn.Module) -> torch.nn.Module:

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from streaming import Stream, StreamingDataset
 from streaming.base.distributed import get_world_size
+from streaming.base.format import Reader
 from torch.utils.data import Dataset
 
 from runtime.data.order import Ids, run_order, worker_batches
@@ -185,6 +186,8 @@ class PlannedDataset(StreamingDataset):  # type: ignore[misc]  # streaming has n
         except Exception as error:  # each store has its own exceptions
             stream, shard = self.streams[self.stream_per_shard[shard_id]], self.shards[shard_id]
             place = f"{stream.remote or stream.local}/{shard.raw_data.basename}"
+            if stream.remote is not None:
+                _remove_copies(stream, shard)
             message = f"the shard {place} can't be read: {_first_line(error)}"
             self._failure = str(
                 BadSampleError.of("RC408", message, "check that it is whole and can be reached; run again")
@@ -247,6 +250,12 @@ def collate(samples: Sequence[Sample]) -> dict[str, torch.Tensor]:
 
 def _places(source: SourceData) -> list[SampleRange]:
     return [place for place in (source.train, source.heldout) if place is not None and place.samples]
+
+
+def _remove_copies(stream: Stream, shard: Reader) -> None:
+    """Delete what was fetched of a shard: the parent would take it for whole the next time."""
+    for part in (part for pair in shard.file_pairs for part in pair if part is not None):
+        Path(stream.local, stream.split, part.basename).unlink(missing_ok=True)
 
 
 def _first_line(error: Exception) -> str:

@@ -43,7 +43,7 @@ def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str,
     if plan.execution.threads is not None:
         torch.set_num_threads(plan.execution.threads)
     with quiet(), StopSignal() as stop:
-        join_ranks()
+        join_ranks(plan)
         found = newest(layout.checkpoints, plan)
         verify_data(inputs, deep=found is None)
         start = found.progress.step if found else None

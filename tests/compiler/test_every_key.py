@@ -50,7 +50,7 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "model.intermediate_size": ("model.intermediate_size=256",),
     "model.vocab_size": ("model.vocab_size=4096",),
     "model.tie_embeddings": ("model.tie_embeddings=false",),
-    "model.dropout": ("model.dropout=0.1",),
+    "model.dropout": ("model.family=gpt2", "model.dropout=0.1"),
     "model.rope_theta": ("model.rope_theta=5e5",),
     "model.init_std": ("model.init_std=0.01",),
     "model.attention": ("model.attention=eager",),

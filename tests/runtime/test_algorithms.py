@@ -58,7 +58,9 @@ def test_three_steps_resumed_for_three_more_are_six_straight(folder: Path, name:
     resumed = train(other, folder)
     assert resumed["resumed_from"] == 3
     timing = ("seconds", "tokens_per_s", "mfu", "resumed_from")
-    assert {k: v for k, v in resumed.items() if k not in timing} == {k: v for k, v in straight.items() if k not in timing}
+    assert {k: v for k, v in resumed.items() if k not in timing} == {
+        k: v for k, v in straight.items() if k not in timing
+    }
 
     def losses(plan: Any) -> list[dict[str, float]]:
         return [{k: v for k, v in line.items() if k not in timing} for line in metrics(plan, folder)]
@@ -85,7 +87,8 @@ def test_algorithms_change_the_run_and_listing_none_changes_nothing(folder: Path
 def test_the_average_is_what_is_evaluated_and_loaded(folder: Path) -> None:
     """With an EMA that hardly moves, held-out loss and loaded weights stay near those where averaging began."""
     slow = [{"kind": "ema", "window": WHOLE, "smoothing": 0.9999, "update_interval_steps": 1}]
-    plan = plan_of(6, algorithms=slow, training={"optimizer": {"kind": "adamw", "lr": 0.03, "betas": [0.9, 0.95], "eps": 1e-8, "weight_decay": 0.1}})  # fmt: skip
+    fast = {"kind": "adamw", "lr": 0.03, "betas": [0.9, 0.95], "eps": 1e-8, "weight_decay": 0.1}
+    plan = plan_of(6, algorithms=slow, training={"optimizer": fast})
     train(plan, folder)
     untrained, averaged = build_untrained(plan).state_dict(), load_trained(plan, layout_of(plan, folder)).state_dict()
     assert all(torch.allclose(untrained[name], averaged[name], atol=1e-4) for name in untrained)
@@ -138,9 +141,10 @@ def test_pruning_removes_the_smallest_and_exactly_as_many_as_asked() -> None:
     assert pruning.sparsity_at(0.8, 1.0) == 0.8
 
 
-def test_pruned_model_keeps_its_sparsity_to_the_end(folder: Path) -> None:
-    """After the window and more steps, half of each linear layer's weights are exactly zero; the embedding has none."""
-    plan = plan_of(8, algorithms=ALGORITHMS["pruning"])
+@pytest.mark.parametrize("averaged", [False, True])
+def test_pruned_model_keeps_its_sparsity_to_the_end(folder: Path, averaged: bool) -> None:
+    """After the window and more steps, half of each linear layer's weights are exactly zero, averaged ones too."""
+    plan = plan_of(8, algorithms=[*ALGORITHMS["pruning"], *(ALGORITHMS["ema"] if averaged else [])])
     train(plan, folder)
     trained = load_trained(plan, layout_of(plan, folder))
     shares = {name: (weight == 0).float().mean().item() for name, weight in pruning.prunable(trained).items()}
@@ -156,7 +160,11 @@ def test_divergence_is_zero_for_equal_logits_and_matches_a_hand_count() -> None:
     assert distillation.divergence(student, student, 3.0).item() == pytest.approx(0.0, abs=1e-7)
     assert distillation.divergence(student, teacher, 1.0).item() == pytest.approx(0.2231435, abs=1e-6)
     mixed = distillation.distilled({"total": torch.tensor(4.0)}, torch.tensor(2.0), 0.25)
-    assert {name: value.item() for name, value in mixed.items()} == {"total": 3.5, "cross_entropy": 4.0, "distillation": 2.0}
+    assert {name: value.item() for name, value in mixed.items()} == {
+        "total": 3.5,
+        "cross_entropy": 4.0,
+        "distillation": 2.0,
+    }
 
 
 def test_a_teacher_that_is_missing_or_does_not_fit_is_refused(folder: Path) -> None:

@@ -87,7 +87,8 @@ def test_a_damaged_one_is_set_aside_and_the_one_before_is_used(
     save(tmp_path, 4)
     damage(save(tmp_path, 8))
     found = checkpoint.latest(tmp_path, PLAN)
-    assert found is not None and found.progress.step == 4
+    assert found is not None
+    assert found.progress.step == 4
     assert "warning[RC603]: the checkpoint ba00000008 is damaged" in capsys.readouterr().out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ba00000004", "damaged-ba00000008-0"]
     checkpoint.latest(tmp_path, PLAN)
@@ -124,7 +125,8 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, capsys: pytest.CaptureF
     manifest["files"][checkpoint.STATE] = {"bytes": file.stat().st_size, "sha256": hash_file(file)}
     (path / checkpoint.MANIFEST).write_text(json.dumps(manifest))
     found = checkpoint.latest(tmp_path, PLAN)
-    assert found is not None and found.progress.step == 4
+    assert found is not None
+    assert found.progress.step == 4
     assert "more than tensors and plain values" in capsys.readouterr().out
     assert not target.exists()
     torch.load(next(tmp_path.glob("damaged-*")) / checkpoint.STATE, weights_only=False)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from runtime import compat
 from runtime.errors import DataError, RunFailed
 from runtime.model import CausalLM, blocks, build_untrained, check_vocabulary, flops_per_token, language_model_loss
 from tests.runtime.training_case import plan_of
@@ -40,9 +41,24 @@ def test_rotary_base_norms_and_heads_reach_the_model() -> None:
     assert built.get_output_embeddings().weight is not built.get_input_embeddings().weight
 
 
+@pytest.mark.parametrize("model", [{}, GPT2])
+def test_training_attends_causally_without_a_mask(model: dict[str, Any]) -> None:
+    """The faster kernels give the same logits, and no position sees what comes after it."""
+    built = build_untrained(plan_of(model=model)).eval()
+    tokens = torch.arange(128).view(2, 64)
+    with torch.no_grad():
+        expected = built(input_ids=tokens, use_cache=False).logits
+        compat.attend_without_masks(built)
+        logits = built(input_ids=tokens, use_cache=False).logits
+        changed = built(input_ids=tokens.clone().index_fill_(1, torch.tensor([40]), 7), use_cache=False).logits
+    assert torch.allclose(logits, expected, atol=1e-6)
+    assert torch.equal(changed[:, :40], logits[:, :40])
+    assert not torch.allclose(changed[:, 40:], logits[:, 40:])
+
+
 def test_a_wrong_count_is_a_fault_with_both_numbers() -> None:
     """A plan whose count differs from the built model's is refused before anything is trained."""
-    with pytest.raises(RunFailed, match="27,000 parameters.* has 26,720"):
+    with pytest.raises(RunFailed, match=r"27,000 parameters.* has 26,720"):
         build_untrained(plan_of(model={"num_parameters": 27_000}))
 
 
@@ -89,7 +105,7 @@ def test_z_loss_adds_the_squared_log_partition() -> None:
 def test_a_larger_tokenizer_is_refused() -> None:
     """Ids without a row are found before training, with the line to write."""
     check_vocabulary(plan_of().model, 512)
-    with pytest.raises(DataError, match="513 tokens.* 512 rows") as caught:
+    with pytest.raises(DataError, match=r"513 tokens.* 512 rows") as caught:
         check_vocabulary(plan_of().model, 513)
     assert (caught.value.code, "model.vocab_size: 576" in caught.value.remedy) == ("RC406", True)
 

@@ -56,7 +56,9 @@ def test_formulas_are_composers(kind: str) -> None:
         clock = SimpleNamespace(timestamp=Timestamp(batch=step), max_duration=Time(110, TimeUnit.BATCH))
         return float(theirs(clock))
 
-    assert [multiplier(schedule(kind=kind), 110, step) for step in range(111)] == pytest.approx([at(s) for s in range(111)])
+    assert [multiplier(schedule(kind=kind), 110, step) for step in range(111)] == pytest.approx(
+        [at(s) for s in range(111)]
+    )
 
 
 def test_lion_steps_by_the_sign_and_decays_on_its_own_scale() -> None:

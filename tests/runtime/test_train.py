@@ -93,7 +93,9 @@ def children(pid: int) -> list[int]:
 
 def test_sigterm_saves_and_ends_cleanly(tmp_path: Path) -> None:
     """A preempted process with loader workers ends by itself with exit code 0, and says where it stopped."""
-    plan = plan_of(2000, execution={"workers": 1}, evaluation={"interval_steps": 2000}, checkpoints={"interval_steps": 500})
+    plan = plan_of(
+        2000, execution={"workers": 1}, evaluation={"interval_steps": 2000}, checkpoints={"interval_steps": 500}
+    )
     process = start(plan, tmp_path)
     wait_for_step(plan, tmp_path, process, 5)
     # To the whole group, as schedulers do, twice in a row.
@@ -143,7 +145,9 @@ def test_dropout_is_the_same_after_a_resume(tmp_path: Path) -> None:
 def test_every_optimizer_resumes_exactly(tmp_path: Path, kind: str) -> None:
     """Momenta, rates and counts of each optimizer are in the checkpoint; small microbatches and z-loss go along."""
     optimizer = {"kind": kind, "lr": 0.003, "betas": [0.9, 0.95], "eps": 1e-8, "weight_decay": 1e-4}
-    plan = plan_of(6, training={"optimizer": optimizer, "microbatch": 3}, objective={"kind": "causal_lm", "z_loss": 1e-3})
+    plan = plan_of(
+        6, training={"optimizer": optimizer, "microbatch": 3}, objective={"kind": "causal_lm", "z_loss": 1e-3}
+    )
     other = plan.model_copy(update={"name": "other"})
     expected = train(plan, tmp_path)
     with interrupted_after(3):
@@ -159,7 +163,9 @@ def test_accumulated_microbatches_give_the_gradient_of_the_batch(tmp_path: Path)
     pieces = plan_of(6, name="pieces", training={"microbatch": 3})
     parallelism = {"activation_checkpointing": True}
     assert train(pieces, tmp_path)["loss"] == pytest.approx(whole["loss"], rel=1e-5)
-    assert train(plan_of(6, name="recomputed", parallelism=parallelism), tmp_path)["loss"] == pytest.approx(whole["loss"], rel=1e-6)
+    assert train(plan_of(6, name="recomputed", parallelism=parallelism), tmp_path)["loss"] == pytest.approx(
+        whole["loss"], rel=1e-6
+    )
 
 
 def test_a_line_cut_by_a_kill_and_later_steps_are_not_kept(tmp_path: Path) -> None:

@@ -104,7 +104,9 @@ def start(plan: RunPlan, folder: Path, *, ranks: int = 1) -> subprocess.Popen[st
     inherited = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE", "NODE_RANK")}
     environment = {**inherited, "OMP_NUM_THREADS": "1"}
     root = Path(__file__).parents[2]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=root)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=root
+    )
 
 
 def main() -> None:
@@ -112,7 +114,7 @@ def main() -> None:
     folder, path = Path(sys.argv[1]), Path(sys.argv[2])
     values = train(RunPlan.model_validate_json(path.read_text()), folder)
     if os.environ.get("RANK", "0") == "0":
-        print(json.dumps(values))
+        sys.stdout.write(json.dumps(values) + "\n")
 
 
 if __name__ == "__main__":
