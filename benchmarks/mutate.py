@@ -6,22 +6,30 @@ python -m benchmarks.mutate --count 10000 --seed 0
 from __future__ import annotations
 
 import argparse
+import copy
+import json
 import random
 import sys
 import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+from ruamel.yaml import YAML
+
+from compiler.emit import job_files
 from compiler.pipeline import compile_recipe
 from compiler.render_diagnostics import render
 from compiler.render_plan import render_plan
 
-__all__ = ["main", "mutate", "outcome"]
+__all__ = ["main", "mutate", "mutate_tree", "outcome"]
 
 GALLERY = Path(__file__).parent.parent / "recipes"
+
+Path_ = tuple[str | int, ...]
 
 _VALUES = [
     "", "~", "true", "-1", "0", "1e309", ".nan", ".inf", "99999999999999999999999999", "1.5", "7B", "300B tok", "$60k",
@@ -29,6 +37,31 @@ _VALUES = [
     "'; rm -rf /'", "$(id)", "../../etc/passwd", "${nope}", "${a}", "\t", '"\\0"', "\u202e", "é" * 70, "x" * 300, "2001-01-01",
     "0x10", "0o7", "1_000", "yes", "? x", "- -", "<<", "|", ">", "'", '"', "%", "@", "`",
 ]  # fmt: skip
+
+
+_AMOUNTS = [
+    0, 1, 2, 3, 7, 63, 65, 1e-12, 1e-300, 0.5, 0.999999, 10**6, 10**12, 10**17, 2**31, 2**63, 10**40, 1e30, 1e300,
+    "1ba", "0ba", "1e17ba", "1e29ba", "1tok", "1e29T tok", "1e12sp", "0.5ep", "1e6ep", "0dur", "0.999dur", "1dur", "1e-99dur",
+    "1 tok", "1e17 tok", "1e30 tok", "1000T", "1e30 FLOP", "$0", "$1e29", "1s", "1e29 w", "1B", "1e9PB", "100%", "1e-9%",
+]  # fmt: skip
+_TEXTS = [
+    "",
+    " ",
+    "é",
+    "日本語",
+    "a\u0300",
+    "\u202egpj",
+    "\U0001f600",
+    "\u2028",
+    "\x85",
+    "a\nb",
+    "-",
+    "..",
+    "0",
+    "null",
+    "<<",
+    "x" * 5000,
+]
 
 
 def _drop(lines: list[str], r: random.Random) -> list[str]:
@@ -83,6 +116,80 @@ _MUTATIONS: tuple[Callable[[list[str], random.Random], list[str]], ...] = (
 )  # fmt: skip
 
 
+def _places(tree: Any, path: Path_ = ()) -> Iterator[Path_]:
+    """Paths of everything in a tree, the root left out."""
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    for key, value in items:
+        yield (*path, key)
+        yield from _places(value, (*path, key))
+
+
+def _holder(tree: Any, path: Path_) -> Any:
+    """The mapping or list that holds the value at a path."""
+    for key in path[:-1]:
+        tree = tree[key]
+    return tree
+
+
+def _move(tree: Any, r: random.Random) -> None:
+    """A value goes to another place, under its old key or in the other's stead."""
+    places = list(_places(tree))
+    source, target = r.choice(places), r.choice(places)
+    holder = _holder(tree, target)
+    value = copy.deepcopy(_holder(tree, source)[source[-1]])
+    if isinstance(holder, dict) and r.random() < 0.5:
+        holder[str(source[-1])] = value
+    else:
+        holder[target[-1]] = value
+
+
+def _exchange(tree: Any, r: random.Random) -> None:
+    """Two values change places."""
+    one, other = (r.choice(list(_places(tree))) for _ in range(2))
+    if one[: len(other)] == other or other[: len(one)] == one:
+        return
+    a, b = _holder(tree, one), _holder(tree, other)
+    a[one[-1]], b[other[-1]] = b[other[-1]], a[one[-1]]
+
+
+def _wrap(tree: Any, r: random.Random) -> None:
+    """A value becomes a list or a mapping of itself, or the other way round."""
+    path = r.choice(list(_places(tree)))
+    holder, value = _holder(tree, path), _holder(tree, path)[path[-1]]
+    inner = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+    holder[path[-1]] = r.choice([[value], [value, value], {str(path[-1]): value}, *inner[:2]])
+
+
+def _amount(tree: Any, r: random.Random) -> None:
+    """A number far away from the one that was there, or a quantity of another kind: its shape is right, its sense not."""
+    path = r.choice(list(_places(tree)))
+    _holder(tree, path)[path[-1]] = r.choice(_AMOUNTS)
+
+
+def _letters(tree: Any, r: random.Random) -> None:
+    """A key or a text in letters that names don't have."""
+    path = r.choice(list(_places(tree)))
+    holder = _holder(tree, path)
+    if isinstance(holder, dict) and r.random() < 0.5:
+        holder[r.choice(_TEXTS)] = holder.pop(path[-1])
+    else:
+        holder[path[-1]] = r.choice(_TEXTS)
+
+
+_TREE_MUTATIONS: tuple[Callable[[Any, random.Random], None], ...] = (
+    _move, _move, _exchange, _wrap, _amount, _amount, _amount, _letters,
+)  # fmt: skip
+
+
+def mutate_tree(text: str, r: random.Random) -> bytes:
+    """One to three mutations of a recipe's values: the YAML stays right, what it says doesn't."""
+    tree = YAML(typ="safe", pure=True).load(text)
+    for _ in range(r.randint(1, 3)):
+        if list(_places(tree)):
+            r.choice(_TREE_MUTATIONS)(tree, r)
+    return json.dumps(tree).encode()  # JSON is YAML
+
+
 def mutate(text: str, r: random.Random) -> bytes:
     """One to four mutations of a recipe's lines; one in ten also has random bytes written into it."""
     lines = text.split("\n")
@@ -102,6 +209,7 @@ def outcome(path: Path) -> str:
         render(result.findings, result.spans, form, color=False, width=100)
     if result.plan is not None:
         render_plan(result.plan)
+        job_files(result.plan)
         return "plan"
     if not result.findings:
         raise AssertionError("neither plan nor finding")
@@ -118,10 +226,13 @@ def main() -> int:
     texts = [path.read_text(encoding="utf-8") for path in sorted(GALLERY.glob("*.yaml"))]
     counts: Counter[str] = Counter()
     started = time.perf_counter()
+    trees = 0
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "mutant.yaml"
         for i in range(options.count):
-            data = mutate(r.choice(texts), r)
+            is_tree = r.random() < 0.5
+            trees += is_tree
+            data = (mutate_tree if is_tree else mutate)(r.choice(texts), r)
             path.write_bytes(data)
             try:
                 counts[outcome(path)] += 1
@@ -130,7 +241,10 @@ def main() -> int:
                 if counts["TRACEBACK"] <= 5:
                     sys.stderr.write(f"mutant {i}:\n{data!r}\n{traceback.format_exc()}\n")
     seconds = time.perf_counter() - started
-    print(f"{options.count} mutants of {len(texts)} recipes, seed {options.seed}: {dict(counts)}, {seconds:.1f} s")
+    kinds = f"{options.count - trees} of lines, {trees} of values"
+    print(
+        f"{options.count} mutants of {len(texts)} recipes ({kinds}), seed {options.seed}: {dict(counts)}, {seconds:.1f} s"
+    )
     return 1 if counts["TRACEBACK"] or counts["RC9"] else 0
 
 

@@ -63,6 +63,9 @@ def _set(node: Node | None, path: Sequence[Segment], value: Node, number: int) -
     segment, rest = path[0], path[1:]
     place = Place(OVERRIDES, number, segment.start + 1, segment.end + 1)
     if node is None or node.value is None:
+        if isinstance(segment.key, int):
+            help_ = "set the whole list: --set 'a.b=[...]'"
+            raise _refused(f"the recipe says no list here that would have an item [{segment.key}]", place, help_)
         node = mapping({}, place)
     if isinstance(node.value, Mapping):
         if isinstance(segment.key, int):

@@ -33,8 +33,8 @@ __all__ = ["Locator", "parse", "plain_value", "split_lines"]
 
 _NULL: Final = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOL: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
-_INTEGER: Final = re.compile(r"[-+]?\d+(?:_\d+)*|0x[0-9a-fA-F]+|0o[0-7]+")
-_FLOAT: Final = re.compile(r"[-+]?(?:\d+(?:_\d+)*(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?")
+_INTEGER: Final = re.compile(r"[-+]?\d+(?:_\d+)*|0x[0-9a-fA-F]+|0o[0-7]+", re.ASCII)
+_FLOAT: Final = re.compile(r"[-+]?(?:\d+(?:_\d+)*(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
 _INFINITE: Final = re.compile(r"[-+]?\.(?:inf|Inf|INF)")
 _NAN: Final = frozenset({".nan", ".NaN", ".NAN"})
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")

@@ -223,7 +223,8 @@ def _training(plan: RunPlan, trained: Mapping[str, Any]) -> TrainingReport:
             planned=estimate.tokens_per_s_per_gpu * plan.hardware.count, actual=trained.get("tokens_per_s")
         ),
         mfu=Amount(planned=estimate.mfu, actual=trained.get("mfu")),
-        loss=Amount(planned=plan.budget.loss, actual=trained.get("loss")),
+        # A law that is asked outside of its data has nothing to say.
+        loss=Amount(planned=None if plan.budget.extrapolated else plan.budget.loss, actual=trained.get("loss")),
         initial_loss=trained.get("initial_loss"),
         resumed_from=trained.get("resumed_from"),
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+import re
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -40,13 +41,13 @@ def _number(value: Any) -> float:
     raise PydanticCustomError("number", "a finite number is expected here")
 
 
+_PERCENT: Final = r"\s*([0-9]+\.?[0-9]*(?:[eE][+-]?[0-9]{1,2})?|\.[0-9]+)\s*%\s*"
+
+
 def _fraction(value: Any) -> float:
     """A share between 0 and 1, as `0.25` or `25%`."""
-    if isinstance(value, str) and value.strip().endswith("%"):
-        try:
-            value = float(value.strip()[:-1]) / 100
-        except ValueError:
-            raise PydanticCustomError("fraction", "a share is expected here, such as 0.25 or 25%") from None
+    if isinstance(value, str) and (percent := re.fullmatch(_PERCENT, value)) is not None:
+        value = float(percent[1]) / 100
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
         return float(value)
     raise PydanticCustomError("fraction", "a share between 0 and 1 is expected here, such as 0.25 or 25%")
@@ -65,7 +66,7 @@ Fraction = Annotated[
         {
             "anyOf": [
                 {"type": "number", "minimum": 0, "maximum": 1},
-                {"type": "string", "pattern": r"^\s*[0-9.]+\s*%\s*$"},
+                {"type": "string", "pattern": f"^{_PERCENT}$"},
             ],
             "examples": [0.25, "25%"],
         }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from schemas.base import Fraction, Frozen, Integer, Name, Text
 from schemas.units import Bytes, Time, Tokens, TrainingTime
@@ -41,6 +42,18 @@ class MLflow(Frozen):
 
     experiment: Text = Field("recipec", description="Experiment that the run is filed under.")
     tracking_uri: Text | None = Field(None, description="Server or database; default: sqlite in the run's folder.")
+
+    @model_validator(mode="after")
+    def _no_password(self) -> MLflow:
+        head, at, host = (self.tracking_uri or "").partition("@")
+        scheme, slashes, user = head.partition("://")
+        if at and slashes and ":" in user and "/" not in user:
+            raise PydanticCustomError(
+                "conflict",
+                "a password would be kept in every job folder; MLFLOW_TRACKING_PASSWORD holds it for one shell",
+                {"key": "tracking_uri", "fix": f"tracking_uri: {scheme}://{host}"},
+            )
+        return self
 
 
 class WandB(Frozen):

@@ -45,7 +45,9 @@ class Schedule(Frozen):
     )
     warmup: TrainingTime = Field(Time(0.01, "dur"), description="Length of the linear rise from 0.")
     cooldown: TrainingTime = Field(Time(0.0, "dur"), description="inverse_sqrt: length of the linear end.")
-    final: Fraction = Field(0.1, description="Share of the peak at the end (inverse_sqrt: after its cooldown; constant: not used).")
+    final: Fraction = Field(
+        0.1, description="Share of the peak at the end (inverse_sqrt: after its cooldown; constant: not used)."
+    )
 
 
 class Training(Frozen):

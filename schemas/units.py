@@ -37,8 +37,8 @@ __all__ = [
 ]
 
 _SCALE: Final = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12, "P": 10**15}
-# Exponents of two digits: exact arithmetic with 1e-999999999 would take gigabytes.
-_NUMBER: Final = r"(?P<number>[+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d{1,2})?)"
+# Not \d, which takes the digits of every script. Exponents of two digits: exact sums with 1e-999999999 would take gigabytes.
+_NUMBER: Final = r"(?P<number>[+-]?(?:[0-9][0-9_]*\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})?)"
 _SECONDS: Final = {
     "s": 1, "sec": 1, "second": 1, "seconds": 1,
     "min": 60, "minute": 60, "minutes": 60,

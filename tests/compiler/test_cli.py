@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -158,6 +160,10 @@ def test_explain_a_code_and_a_value(recipe: Path) -> None:
         (["schema", "recipes"], "recipec schema recipe"),
         (["run", "."], "launch/local.sh"),
         (["run", ".", "--set", "seed=1"], "--set"),
+        (["explain", "nowhere.yaml"], "neither an error code nor a file"),
+        (["plan", "minimal.yaml", "--format", "github"], "'text', 'json'"),
+        (["init", "--to", "mine.yaml"], "which recipe"),
+        (["init", "quickstart", "--to", "minimal.yaml/mine.yaml"], "its folder is a file"),
     ],
 )
 def test_wrong_usage_is_exit_code_2_with_the_way_out(arguments: list[str], hint: str, recipe: Path) -> None:
@@ -203,3 +209,70 @@ def test_a_local_source_that_is_not_there_is_found_before_launch(recipe: Path) -
     code, _, err = call("check", "minimal.yaml", "--set", "data.sources.code={files: /missing/*.txt}")
     assert code == 0
     assert "warning[RC401]" in err
+
+
+def _process(arguments: str, redirect: str) -> subprocess.CompletedProcess[str]:
+    """The command as a process of a shell, which alone can close or fill its streams."""
+    command = f"set -o pipefail; {sys.executable} -m compiler {arguments} {redirect}"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False, env=environment
+    )
+
+
+@pytest.mark.parametrize("arguments", ["plan minimal.yaml", "check minimal.yaml --format json", "compile minimal.yaml"])
+def test_a_closed_stdout_is_no_fault(arguments: str, recipe: Path) -> None:
+    """Whoever closes the output wants none: the command does its work, and nothing is said of it."""
+    result = _process(arguments, ">&-")
+
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_output_that_can_not_be_written_is_said(recipe: Path) -> None:
+    """A full disk behind `> file` is a failure with its reason, not a fault of ours."""
+    result = _process("plan minimal.yaml", "> /dev/full")
+
+    assert result.returncode == 3
+    assert "RC604" in result.stderr
+    assert "No space left" in result.stderr
+
+
+def test_a_reader_that_has_enough_is_no_failure(recipe: Path) -> None:
+    """`recipec plan R --format json | head -1`, in a script that heeds every exit code of a pipe."""
+    result = _process("plan minimal.yaml --format json", "| true")
+
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_a_recipe_that_may_not_be_read_is_a_finding(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command line looks at no permissions: that is the loader's, with code, reason and remedy."""
+    monkeypatch.setattr("os.access", lambda *_, **__: False)
+
+    assert call("check", "minimal.yaml")[0] == 0
+
+
+def test_json_asked_is_json_given_also_by_a_recipe_with_errors(recipe: Path) -> None:
+    """A program that compares recipes reads one document on stdout, whatever is wrong with them."""
+    Path("wrong.yaml").write_text("extends: minimal.yaml\nsede: 5\n", encoding="utf-8")
+    for arguments in (["diff", "minimal.yaml", "wrong.yaml"], ["plan", "minimal.yaml", "--against", "wrong.yaml"]):
+        code, out, err = call(*arguments, "--format", "json")
+
+        assert (code, err) == (1, "")
+        assert [finding["code"] for finding in json.loads(out)["diagnostics"]] == ["RC101"]
+
+
+def test_explain_reads_places_in_files_with_colons(recipe: Path) -> None:
+    """`a:b.yaml:9:10` is line 9 of `a:b.yaml`."""
+    shutil.copy("minimal.yaml", "a:b.yaml")
+    code, out, _ = call("explain", "a:b.yaml", "budget.tokens")
+
+    assert code == 0
+    assert "a:b.yaml:9" in out
+    assert "budget: {tokens: 1M tok}" in out
+
+
+def test_explain_has_an_answer_for_every_value(recipe: Path) -> None:
+    """Also for those that nobody chose."""
+    for path in ("fingerprint", "resume_key", "format_version"):
+        assert "no choice" in call("explain", "minimal.yaml", path)[1]

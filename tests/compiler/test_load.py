@@ -43,7 +43,8 @@ def failure(folder: Path, content: str | bytes) -> Diagnostic:
         ("3e-4", 3e-4), ("1e6", 1e6), (".5", 0.5), ("5.", 5.0), ("1E+2", 100.0),
         ("true", True), ("False", False), ("yes", "yes"), ("on", "on"), ("null", None),
         ("~", None), ("", None),
-        ("2024-01-01", "2024-01-01"), ("1:30", "1:30"), ("7B", "7B"), ("$60k", "$60k"), ("1_", "1_"), ("0b1", "0b1"),
+        ("2024-01-01", "2024-01-01"), ("1:30", "1:30"),
+        ("7B", "7B"), ("$60k", "$60k"), ("\u0663", "\u0663"), ("1_", "1_"), ("0b1", "0b1"),
         ("'17'", "17"), ('"true"', "true"), ('"a\\nb"', "a\nb"), ("'it''s'", "it's"), ("s3://a/b", "s3://a/b"),
         ("|\n  two\n  lines", "two\nlines\n"), ("[1, [a]]", [1, ["a"]]), ("{b: {c: 1}}", {"b": {"c": 1}}),
     ],
@@ -84,10 +85,12 @@ def test_every_value_and_key_has_its_place(tmp_path: Path) -> None:
 
 
 def test_an_alias_has_the_place_of_its_anchor(tmp_path: Path) -> None:
-    """Each use of an alias is a value of its own; its place is where the value was written."""
+    """Each use of an alias is a value of its own: placed where it is used, and what is in it where that was written."""
     root = read(tmp_path, "a: &x {b: 1}\nc: *x\n").root
     assert root.plain() == {"a": {"b": 1}, "c": {"b": 1}}
     assert str(SpanIndex(root).value("c", "b")) == "recipe.yaml:1:11"
+    assert str(SpanIndex(root).value("c")) == "recipe.yaml:2:4"
+    assert str(SpanIndex(root).defined("c")) == "recipe.yaml:1:4"
 
 
 @pytest.mark.parametrize(
@@ -148,6 +151,27 @@ def test_a_path_without_a_recipe(tmp_path: Path, kind: str) -> None:
     with pytest.raises(RecipeError) as caught:
         load(path, "x.yaml", str(path))
     assert [finding.code for finding in caught.value.diagnostics] == ["RC001"]
+
+
+@pytest.mark.parametrize("char", ["\x85", "\u2028", "\u2029"])
+def test_line_ends_that_only_old_yaml_has_are_refused(tmp_path: Path, char: str) -> None:
+    """No editor shows them as line ends: a comment with one would go on as a key on a line that nobody sees."""
+    finding = failure(tmp_path, f"name: a\n# copied {char}text\nseed: 3\n")
+
+    assert finding.code == "RC002"
+    assert finding.span is not None
+    assert (finding.span.line, finding.span.column) == (2, 10)
+    escape = finding.help.partition('"')[2].partition('"')[0]
+    assert read(tmp_path, f'name: "{escape}"\n').root.plain() == {"name": char}
+
+
+def test_a_path_of_any_length_is_shown_in_a_line(tmp_path: Path) -> None:
+    """4000 characters of a path would hide what is said of it."""
+    path = tmp_path / ("x/" * 1000)
+    with pytest.raises(RecipeError) as caught:
+        load(path, "recipe.yaml", str(path))
+
+    assert len(caught.value.diagnostics[0].message) < 200
 
 
 def test_aliases_of_aliases_cost_nothing(tmp_path: Path) -> None:

@@ -191,6 +191,15 @@ training: {microbatch: 0}
         ("tokenizer={kind: pretrained, hub: gpt2}", "RC406"),
         ("training.schedule.warmup=2ep", "RC410"),
         ("training.schedule.warmup=1e9ba", "RC104"),
+        ("training.schedule={kind: cosine, cooldown: 1dur}", "RC203"),
+        ("model={size: 1M, dropout: 0.1}", "RC203"),
+        ("model={family: gpt2, size: 1M, rope_theta: 5e5}", "RC203"),
+        ("model={size: 1M, hidden_size: 512}", "RC204"),
+        ("budget={flops: 1}", "RC301"),
+        ("averaging.half_life=1e29ba", "RC203"),
+        ("averaging.update_interval=1e29ba", "RC203"),
+        ("averaging.start=1dur", "RC203"),
+        ("compression=[{kind: pruning, start: 1dur}]", "RC203"),
     ],
 )
 def test_findings_of_the_passes(change: str, code: str | None, tmp_path: Path) -> None:

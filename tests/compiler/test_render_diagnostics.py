@@ -151,3 +151,14 @@ def test_every_code_has_a_page(code: str) -> None:
 def test_an_unknown_code_has_no_page() -> None:
     """The caller says what to do then."""
     assert explain("RC999") is None
+
+
+def test_a_flood_of_findings_leaves_the_first_ones_in_sight() -> None:
+    """100 are shown, the others are counted, and programs get all."""
+    found = [Diagnostic(code="RC101", message=f"number {i}") for i in range(250)]
+    text = render(found, None, "text")
+
+    assert "number 99" in text
+    assert "number 100" not in text
+    assert text.endswith("and 150 more, which --format json shows\n\n250 errors\n")
+    assert len(json.loads(render(found, None, "json"))["diagnostics"]) == 250

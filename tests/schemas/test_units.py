@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from schemas import units
+from schemas.base import Fraction
 
 READ: list[tuple[Any, Any, float]] = [
     (units.Count, "1.3B", 1_300_000_000),
@@ -31,6 +33,9 @@ READ: list[tuple[Any, Any, float]] = [
     (units.Bytes, "16GiB", 17_179_869_184),
 ]
 
+_TOO_LARGE = {"9" * 400, "1e99"}
+"""Texts of more than 63 characters and exponents above 40 are refused at once; a pattern need not say it."""
+
 REFUSED: list[tuple[Any, Any]] = [
     (units.Tokens, "8h"),
     (units.Tokens, "$60k"),
@@ -51,6 +56,11 @@ REFUSED: list[tuple[Any, Any]] = [
     (units.TrainingTime, "1.5dur"),
     (units.TrainingTime, "-3ba"),
     (units.TrainingTime, "1e999tok"),
+    (units.Tokens, "\u0663M tok"),  # digits of other scripts
+    (units.TrainingTime, "\uff11ba"),
+    (Fraction, "\u0663%"),
+    (Fraction, "-1%"),
+    (Fraction, "nan%"),
 ]
 
 
@@ -65,6 +75,23 @@ def test_wrong_quantities_are_refused(kind: Any, text: Any) -> None:
     """The unit of another quantity, negative, absurd or non-finite numbers."""
     with pytest.raises(ValidationError):
         TypeAdapter(kind).validate_python(text)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"), [(kind, text) for kind, text, *_ in [*READ, *REFUSED]], ids=lambda v: str(v)[:20]
+)
+def test_editors_are_told_the_same_units(kind: Any, text: Any) -> None:
+    """The JSON Schema takes a text exactly where the parser does, but for how large a number is."""
+    if not isinstance(text, str):
+        return
+    adapter = TypeAdapter(kind)
+    patterns = [choice["pattern"] for choice in adapter.json_schema()["anyOf"] if choice["type"] == "string"]
+    try:
+        adapter.validate_python(text)
+        is_read = True
+    except ValidationError as error:
+        is_read = error.errors()[0]["type"] == "quantity_range"
+    assert any(re.search(pattern, text) for pattern in patterns) == is_read or text in _TOO_LARGE
 
 
 @pytest.mark.parametrize(
