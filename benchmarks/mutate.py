@@ -22,8 +22,8 @@ from ruamel.yaml import YAML
 
 from compiler.emit import job_files
 from compiler.pipeline import compile_recipe
-from compiler.render_diagnostics import render
-from compiler.render_plan import render_plan
+from compiler.render.diagnostics import render
+from compiler.render.plan import render_plan
 
 __all__ = ["main", "mutate", "mutate_tree", "outcome"]
 

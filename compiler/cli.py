@@ -13,7 +13,7 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 import typer
 
 from compiler.commands import inspect, jobs, start
-from compiler.console import CheckFormat, Exit, Format, mend_streams, warn
+from compiler.render.console import CheckFormat, Exit, Format, mend_streams, say, warn
 
 __all__ = ["app", "main"]
 
@@ -27,6 +27,25 @@ app = typer.Typer(
 )
 
 # readable=False: what can't be read is a finding with a remedy, not a wrong use of the command.
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        say(f"recipec {version('recipec')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[  # `_version` answers before any command
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """A compiler for model-training recipes: a short YAML in, a checked, priced and runnable job out."""
+
+
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="Recipe file.", show_default=False, readable=False)]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=VALUE", help="Override a value; may be repeated.")

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from compiler.frontend.spans import PathKey, format_path, parse_path
 from compiler.provenance import lookup
-from compiler.spans import PathKey, format_path, parse_path
 from schemas.fingerprint import resume_conflicts
 from schemas.plan import Provenance, RunPlan
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from compiler.frontend.spans import SpanIndex, format_path
 from compiler.provenance import Because, Origins
-from compiler.spans import SpanIndex, format_path
 from schemas.base import Frozen
 from schemas.diagnostics import Diagnostic, DiagnosticsError, Severity
 from schemas.plan import (

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from compiler.frontend.spans import PathKey, SpanIndex, format_path, parse_path
+from compiler.frontend.suggest import closest
 from compiler.provenance import leaves, lookup
-from compiler.spans import PathKey, SpanIndex, format_path, parse_path
-from compiler.suggest import closest
 from schemas.diagnostics import Diagnostic, DiagnosticsError
 from schemas.plan import Provenance, RunPlan
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import schemas
-from compiler.suggest import closest
+from compiler.frontend.suggest import closest
 from schemas.diagnostics import Diagnostic, DiagnosticsError
 
 __all__ = ["describe", "gallery", "start"]

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from compiler.draft import Draft
+from compiler.frontend.spans import PathKey, format_path, parse_path
 from compiler.lowering import lower
-from compiler.spans import PathKey, format_path, parse_path
 from schemas.diagnostics import Diagnostic, Related
 from schemas.fragment import Fragment
 from schemas.techniques import TECHNIQUES, Technique

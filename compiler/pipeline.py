@@ -9,6 +9,9 @@ from typing import Final, NamedTuple
 from pydantic import ValidationError
 
 from compiler.draft import Draft
+from compiler.frontend.resolve import resolve
+from compiler.frontend.spans import PathKey, RecipeError, SpanIndex, parse_path
+from compiler.frontend.validate import Checked, validate
 from compiler.passes.batch import batch
 from compiler.passes.budget import budget
 from compiler.passes.data import data
@@ -24,9 +27,6 @@ from compiler.passes.targets import targets
 from compiler.passes.techniques import techniques
 from compiler.passes.tokenizer import tokenizer
 from compiler.passes.training import training
-from compiler.resolve import resolve
-from compiler.spans import PathKey, RecipeError, SpanIndex, parse_path
-from compiler.validate import Checked, validate
 from compiler.verify import verify
 from schemas.diagnostics import Diagnostic, DiagnosticsError, Severity
 from schemas.fingerprint import fingerprint, resume_key

@@ -6,7 +6,7 @@ import glob
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from compiler.spans import SpanIndex, format_path
+from compiler.frontend.spans import SpanIndex, format_path
 from schemas.data import FilesSource, JsonlSource, MdsSource, ParquetSource, Source
 from schemas.diagnostics import Diagnostic, Severity
 

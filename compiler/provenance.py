@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from compiler.spans import PathKey, SpanIndex, format_path, parse_path
+from compiler.frontend.spans import PathKey, SpanIndex, format_path, parse_path
 from schemas.diagnostics import Span
 from schemas.plan import Provenance
 from schemas.recipe import Recipe

@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from compiler.console import Format, color_of, emit_json, warn, width_of
+from compiler.frontend.spans import RecipeError, SpanIndex
 from compiler.pipeline import Compiled, compile_recipe
 from compiler.preflight import preflight
-from compiler.render_diagnostics import render
-from compiler.spans import RecipeError, SpanIndex
+from compiler.render.console import Format, color_of, emit_json, warn, width_of
+from compiler.render.diagnostics import render
 from schemas.diagnostics import Diagnostic, DiagnosticsError, Severity
 from schemas.plan import RunPlan
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from compiler.commands.common import compiled, findings_as_json, plan_or_error, report, show
-from compiler.console import CheckFormat, Exit, Format, color_of, emit_json, say, warn, width_of
-from compiler.spans import SpanIndex
+from compiler.frontend.spans import SpanIndex
+from compiler.render.console import CheckFormat, Exit, Format, color_of, emit_json, say, warn, width_of
 from schemas.codes import CATALOGUE
 from schemas.diagnostics import DiagnosticsError, Severity
 from schemas.plan import RunPlan
@@ -18,7 +18,7 @@ __all__ = ["check", "diff_plans", "explain", "plan"]
 
 def check(recipes: list[Path], overrides: tuple[str, ...], output: CheckFormat) -> int:
     """Diagnostics of recipes, and nothing else."""
-    from compiler.render_diagnostics import render
+    from compiler.render.diagnostics import render
 
     worst, documents = Exit.FINE, []
     for recipe in recipes:
@@ -49,7 +49,7 @@ def plan(recipe: Path, overrides: tuple[str, ...], against: Path | None, output:
     if output is Format.JSON:
         say(made.model_dump_json(by_alias=True, indent=2))
     else:
-        from compiler.render_plan import render_plan
+        from compiler.render.plan import render_plan
 
         say(render_plan(made, width_of(sys.stdout)))
     return Exit.FINE
@@ -57,7 +57,7 @@ def plan(recipe: Path, overrides: tuple[str, ...], against: Path | None, output:
 
 def _compare(old: Path, new: RunPlan, output: Format) -> int:
     from compiler.diff import diff
-    from compiler.render_diff import render_diff
+    from compiler.render.diff import render_diff
 
     try:
         before = _load(old, output)
@@ -93,12 +93,12 @@ def diff_plans(old: Path, new: Path, output: Format) -> int:
 
 def explain(subject: str, path: str | None, overrides: tuple[str, ...], output: Format) -> int:
     """Page of an error code, or the origin of a value."""
-    from compiler.render_diagnostics import explain as page
+    from compiler.render.diagnostics import explain as page
 
     if path is None and not Path(subject).exists():
         text = page(subject.upper())
         if text is None:
-            from compiler.suggest import closest
+            from compiler.frontend.suggest import closest
 
             guess = closest(subject.upper(), CATALOGUE)
             hint = f"did you mean {guess}?" if guess else "codes are such as RC101, and docs/errors.md lists them all"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from compiler.commands.common import plan_or_error, report, roots_of
-from compiler.console import Exit, Format, emit_json, say, warn
+from compiler.render.console import Exit, Format, emit_json, say, warn
 from schemas.diagnostics import DiagnosticsError
 
 __all__ = ["compile_job", "run_job"]

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from compiler.commands.common import report
-from compiler.console import Exit, Format, color_of, emit_json, say, warn
+from compiler.render.console import Exit, Format, color_of, emit_json, say, warn
 from schemas.diagnostics import DiagnosticsError
 
 __all__ = ["doctor", "init", "schema"]

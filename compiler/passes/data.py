@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from compiler.apportion import apportion
 from compiler.draft import Draft
+from compiler.frontend.suggest import closest
 from compiler.provenance import Because, From, Reason
-from compiler.suggest import closest
 from schemas.diagnostics import Severity
 from schemas.plan import DataPlan, PhasePlan, SourceShare
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from compiler.catalogue import devices
 from compiler.draft import Draft
+from compiler.frontend.suggest import closest
 from compiler.provenance import From, Reason
-from compiler.suggest import closest
 from schemas.plan import HardwarePlan
 
 __all__ = ["hardware"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import shutil
@@ -276,3 +277,10 @@ def test_explain_has_an_answer_for_every_value(recipe: Path) -> None:
     """Also for those that nobody chose."""
     for path in ("fingerprint", "resume_key", "format_version"):
         assert "no choice" in call("explain", "minimal.yaml", path)[1]
+
+
+def test_the_version_is_the_packages() -> None:
+    """What bug reports begin with."""
+    code, out, _ = call("--version")
+
+    assert (code, out) == (0, f"recipec {importlib.metadata.version('recipec')}\n")

@@ -1,4 +1,4 @@
-"""compiler.diff, compiler.render_diff, compiler.load_plan: what changed, who changed it, and is a resume legal."""
+"""compiler.diff, compiler.render.diff, compiler.load_plan: what changed, who changed it, and is a resume legal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from compiler.diff import ABSENT, Change, diff
 from compiler.emit import emit
 from compiler.load_plan import load_plan
-from compiler.render_diff import render_diff
+from compiler.render.diff import render_diff
 from schemas.diagnostics import DiagnosticsError
 from schemas.fingerprint import fingerprint, resume_key
 from schemas.plan import RunPlan

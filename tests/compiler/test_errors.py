@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from compiler.render_diagnostics import render
-from compiler.resolve import resolve
-from compiler.spans import RecipeError, SpanIndex
-from compiler.validate import validate
+from compiler.frontend.resolve import resolve
+from compiler.frontend.spans import RecipeError, SpanIndex
+from compiler.frontend.validate import validate
+from compiler.render.diagnostics import render
 from schemas.codes import CATALOGUE
 from schemas.diagnostics import Diagnostic
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from compiler import gallery as module
+from compiler.frontend.resolve import resolve
 from compiler.gallery import describe, gallery, start
-from compiler.resolve import resolve
 from schemas.diagnostics import DiagnosticsError
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from compiler.frontend.spans import parse_path
 from compiler.pipeline import compile_recipe
-from compiler.spans import parse_path
 from schemas.diagnostics import Diagnostic, Severity
 from tests.recipes import MINIMAL
 

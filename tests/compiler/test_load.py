@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compiler.load import MAX_BYTES, Document, load
-from compiler.spans import RecipeError, SpanIndex, format_path, parse_path
-from compiler.tree import PathKey
-from compiler.yaml_errors import ReadError
-from compiler.yaml_in import Locator, parse
+from compiler.frontend.load import MAX_BYTES, Document, load
+from compiler.frontend.spans import RecipeError, SpanIndex, format_path, parse_path
+from compiler.frontend.tree import PathKey
+from compiler.frontend.yaml_errors import ReadError
+from compiler.frontend.yaml_in import Locator, parse
 from schemas.diagnostics import Diagnostic
 
 

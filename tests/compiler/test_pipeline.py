@@ -55,8 +55,8 @@ def test_every_value_knows_who_set_it(recipe: Path) -> None:
 def test_each_section_is_written_by_one_pass(tmp_path: Path) -> None:
     """Replaying the passes, each adds its own section and touches no other."""
     from compiler.draft import Draft
-    from compiler.resolve import resolve
-    from compiler.validate import validate
+    from compiler.frontend.resolve import resolve
+    from compiler.frontend.validate import validate
 
     (tmp_path / "r.yaml").write_text(MINIMAL, encoding="utf-8")
     checked = validate(resolve(tmp_path / "r.yaml"))

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from compiler.render_diagnostics import explain, render
-from compiler.spans import SpanIndex
+from compiler.frontend.spans import SpanIndex
+from compiler.render.diagnostics import explain, render
 from schemas.codes import CATALOGUE
 from schemas.diagnostics import Diagnostic, Related, Severity, Span
 

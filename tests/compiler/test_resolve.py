@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from compiler.resolve import Resolved, resolve
-from compiler.spans import RecipeError
+from compiler.frontend.resolve import Resolved, resolve
+from compiler.frontend.spans import RecipeError
 
 
 def write(folder: Path, **files: str) -> Path:

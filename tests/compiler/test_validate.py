@@ -9,13 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from compiler.language import homes, site
-from compiler.renamed import GONE, RENAMED
-from compiler.render_diagnostics import render
-from compiler.resolve import resolve
-from compiler.spans import RecipeError, parse_path
-from compiler.tree import Plain
-from compiler.validate import Checked, validate
+from compiler.frontend.language import homes, site
+from compiler.frontend.renamed import GONE, RENAMED
+from compiler.frontend.resolve import resolve
+from compiler.frontend.spans import RecipeError, parse_path
+from compiler.frontend.tree import Plain
+from compiler.frontend.validate import Checked, validate
+from compiler.render.diagnostics import render
 from schemas.diagnostics import Diagnostic
 
 BASE = """\

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from compiler.suggest import closest
-from compiler.tree import MAX_DEPTH, MAX_VALUES, Entry, Node, mapping, sequence, walk
-from compiler.yaml_errors import ReadError
+from compiler.frontend.suggest import closest
+from compiler.frontend.tree import MAX_DEPTH, MAX_VALUES, Entry, Node, mapping, sequence, walk
+from compiler.frontend.yaml_errors import ReadError
 from schemas.diagnostics import Diagnostic, Related, Severity
 
 __all__ = ["Expander", "references"]

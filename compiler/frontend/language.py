@@ -14,7 +14,7 @@ from typing import Annotated, Literal, Union, get_args, get_origin
 from pydantic import Tag
 from pydantic.fields import FieldInfo
 
-from compiler.tree import PathKey
+from compiler.frontend.tree import PathKey
 from schemas.base import Frozen
 from schemas.recipe import Preamble, Recipe
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NoReturn
 
-from compiler.load import load
-from compiler.overrides import apply_overrides
-from compiler.spans import OVERRIDES, RecipeError, SpanIndex
-from compiler.tree import MAX_DEPTH, MAX_VALUES, Entry, Node, PathKey, Plain, mapping, walk
-from compiler.variables import Expander, references
-from compiler.yaml_errors import ReadError
+from compiler.frontend.load import load
+from compiler.frontend.overrides import apply_overrides
+from compiler.frontend.spans import OVERRIDES, RecipeError, SpanIndex
+from compiler.frontend.tree import MAX_DEPTH, MAX_VALUES, Entry, Node, PathKey, Plain, mapping, walk
+from compiler.frontend.variables import Expander, references
+from compiler.frontend.yaml_errors import ReadError
 from schemas.diagnostics import Diagnostic
 
 __all__ = ["Resolved", "resolve"]

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from compiler.load import parse_text
-from compiler.spans import OVERRIDES, Segment, segments
-from compiler.tree import MAX_DEPTH, Entry, Node, Place, mapping, sequence
-from compiler.yaml_errors import ReadError
-from compiler.yaml_in import Locator
+from compiler.frontend.load import parse_text
+from compiler.frontend.spans import OVERRIDES, Segment, segments
+from compiler.frontend.tree import MAX_DEPTH, Entry, Node, Place, mapping, sequence
+from compiler.frontend.yaml_errors import ReadError
+from compiler.frontend.yaml_in import Locator
 from schemas.diagnostics import Diagnostic
 
 __all__ = ["apply_overrides"]

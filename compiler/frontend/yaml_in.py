@@ -25,8 +25,8 @@ from ruamel.yaml.events import (
     SequenceStartEvent,
 )
 
-from compiler.tree import MAX_DEPTH, MAX_VALUES, Entry, Node, Place, Scalar, mapping, sequence
-from compiler.yaml_errors import ReadError, syntax_error
+from compiler.frontend.tree import MAX_DEPTH, MAX_VALUES, Entry, Node, Place, Scalar, mapping, sequence
+from compiler.frontend.yaml_errors import ReadError, syntax_error
 from schemas.diagnostics import Diagnostic, Related
 
 __all__ = ["Locator", "parse", "plain_value", "split_lines"]

@@ -6,14 +6,14 @@ import re
 
 from pydantic import WithJsonSchema
 
-from compiler import language
-from compiler.examples import example
-from compiler.language import Site
-from compiler.renamed import GONE, RENAMED
-from compiler.resolve import Resolved
-from compiler.spans import format_path
-from compiler.suggest import closest
-from compiler.wording import known_line
+from compiler.frontend import language
+from compiler.frontend.examples import example
+from compiler.frontend.language import Site
+from compiler.frontend.renamed import GONE, RENAMED
+from compiler.frontend.resolve import Resolved
+from compiler.frontend.spans import format_path
+from compiler.frontend.suggest import closest
+from compiler.frontend.wording import known_line
 from schemas.diagnostics import Diagnostic
 
 __all__ = ["unknown_key"]

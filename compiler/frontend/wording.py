@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from compiler.examples import example, written
-from compiler.language import Site
-from compiler.resolve import Resolved
-from compiler.spans import format_path
-from compiler.tree import PathKey
+from compiler.frontend.examples import example, written
+from compiler.frontend.language import Site
+from compiler.frontend.resolve import Resolved
+from compiler.frontend.spans import format_path
+from compiler.frontend.tree import PathKey
 from schemas.diagnostics import Diagnostic, Related
 
 __all__ = ["about", "found", "key_of", "known_line", "line"]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from compiler.examples import example, written
-from compiler.language import Site
-from compiler.resolve import Resolved
-from compiler.spans import format_path
-from compiler.suggest import closest
-from compiler.tree import PathKey, Plain
-from compiler.wording import about, key_of, known_line, line
+from compiler.frontend.examples import example, written
+from compiler.frontend.language import Site
+from compiler.frontend.resolve import Resolved
+from compiler.frontend.spans import format_path
+from compiler.frontend.suggest import closest
+from compiler.frontend.tree import PathKey, Plain
+from compiler.frontend.wording import about, key_of, known_line, line
 from schemas.data import SOURCE_KINDS
 from schemas.diagnostics import Diagnostic, Related, Span
 

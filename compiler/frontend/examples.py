@@ -11,8 +11,8 @@ import annotated_types as limits
 from pydantic import WithJsonSchema
 from pydantic.fields import FieldInfo
 
-from compiler.language import Site, choices, fields, model_of, strip
-from compiler.yaml_in import plain_value
+from compiler.frontend.language import Site, choices, fields, model_of, strip
+from compiler.frontend.yaml_in import plain_value
 from schemas.base import Frozen
 
 __all__ = ["example", "range_of", "written"]

@@ -7,14 +7,14 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from compiler import language
-from compiler.examples import example, range_of, written
-from compiler.language import Site
-from compiler.resolve import Resolved
-from compiler.structure_findings import bad_name, conflict, missing, source
-from compiler.suggest import closest
-from compiler.unknown_keys import unknown_key
-from compiler.wording import about, line
+from compiler.frontend import language
+from compiler.frontend.examples import example, range_of, written
+from compiler.frontend.language import Site
+from compiler.frontend.resolve import Resolved
+from compiler.frontend.structure_findings import bad_name, conflict, missing, source
+from compiler.frontend.suggest import closest
+from compiler.frontend.unknown_keys import unknown_key
+from compiler.frontend.wording import about, line
 from schemas.diagnostics import Diagnostic
 
 if TYPE_CHECKING:

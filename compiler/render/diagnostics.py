@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Final, Literal, NamedTuple
 
-from compiler.spans import OVERRIDES, SpanIndex
+from compiler.frontend.spans import OVERRIDES, SpanIndex
 from schemas.codes import CATALOGUE
 from schemas.diagnostics import Diagnostic, Severity, Span
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from compiler.tree import Entry, Node, PathKey
+from compiler.frontend.tree import Entry, Node, PathKey
 from schemas.diagnostics import Diagnostic, DiagnosticsError, Span
 
 __all__ = ["OVERRIDES", "PathKey", "RecipeError", "Segment", "SpanIndex", "format_path", "parse_path", "segments"]

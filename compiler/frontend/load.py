@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from compiler.spans import RecipeError, SpanIndex
-from compiler.tree import Node
-from compiler.yaml_errors import ReadError
-from compiler.yaml_in import Locator, parse, split_lines
+from compiler.frontend.spans import RecipeError, SpanIndex
+from compiler.frontend.tree import Node
+from compiler.frontend.yaml_errors import ReadError
+from compiler.frontend.yaml_in import Locator, parse, split_lines
 from schemas.diagnostics import Diagnostic, Span
 
 __all__ = ["MAX_BYTES", "Document", "load", "parse_text"]

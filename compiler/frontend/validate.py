@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
-from compiler.resolve import Resolved
-from compiler.tree import PathKey, Plain
+from compiler.frontend.resolve import Resolved
+from compiler.frontend.tree import PathKey, Plain
 from schemas.diagnostics import Diagnostic, Severity
 from schemas.recipe import Recipe
 
@@ -86,9 +86,9 @@ def _report(
     errors: Iterable[ErrorDetails], resolved: Resolved, pruned: set[PathKey], findings: list[Diagnostic]
 ) -> list[PathKey]:
     """Add the findings of one round, one a place, without echoes of what was cut before; returns what to cut now."""
-    from compiler import language  # 10 ms with what they import: a recipe without errors doesn't pay for words
-    from compiler.findings import finding
-    from compiler.spans import parse_path
+    from compiler.frontend import language  # 10 ms with what they import: a recipe without errors doesn't pay for words
+    from compiler.frontend.findings import finding
+    from compiler.frontend.spans import parse_path
 
     cuts: list[PathKey] = []
     chosen: dict[PathKey, Diagnostic] = {}

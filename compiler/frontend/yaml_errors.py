@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from compiler.tree import Place
+from compiler.frontend.tree import Place
 from schemas.diagnostics import Diagnostic, Related
 
 __all__ = ["ReadError", "syntax_error"]
