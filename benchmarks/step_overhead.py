@@ -134,7 +134,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=8)
     options = parser.parse_args()
     total = (options.rounds + 1) * options.steps
-    overrides = (f"budget.tokens={total * 2048}", "checkpoints.interval=1000000ba", "evaluation.interval=1000000ba")
+    overrides = (f"budget.tokens={total * 1024}", "checkpoints.interval=1000000ba", "evaluation.interval=1000000ba")
     plan = compile_recipe(ROOT / "recipes" / "quickstart.yaml", overrides).expect()
     with tempfile.TemporaryDirectory() as folder, quiet(), StopSignal() as stop:
         layout = Layout.of(plan, roots=(ROOT,), runs=Path(folder))
