@@ -31,20 +31,14 @@ from runtime.report import write_report
 from runtime.resume import adopt
 from runtime.status import Status, rank, say, show_error, world_size
 from runtime.summary import summary
+from runtime.teacher import folder_of
 from schemas.plan import RunPlan
 
 __all__ = ["main"]
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+_STOPPED: Final = {128 + number: number.name for number in (signal.SIGINT, signal.SIGTERM)}
 _PARTS: Final = ("all", "before-train", "train", "after-train")
-
-
-class _Stopped(BaseException):
-    """A signal asked the run to stop; no `except Exception` of a library may swallow it."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.exit_code = 128 + number
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -128,10 +122,12 @@ def _guarded(plan: RunPlan, layout: Layout, options: argparse.Namespace, chosen:
             outcome = _run(plan, layout, options, chosen)
         status.end(outcome.state, 0)
         return 0
-    except _Stopped as stop:
-        say(f"\nstopped by {stop}; finished steps are kept. The same command goes on from there.")
-        status.end("interrupted", stop.exit_code)
-        return stop.exit_code
+    except SystemExit as stop:
+        if stop.code not in _STOPPED:
+            raise
+        say(f"\nstopped by {_STOPPED[stop.code]}; finished steps are kept. The same command goes on from there.")
+        status.end("interrupted", stop.code)
+        return stop.code
     except Exception as error:  # noqa: BLE001  # the last net: everything is told, nothing is swallowed
         known = error if isinstance(error, RunError) else _explain(error, layout)
         already = status.failed()
@@ -143,6 +139,7 @@ def _guarded(plan: RunPlan, layout: Layout, options: argparse.Namespace, chosen:
 
 
 def _run(plan: RunPlan, layout: Layout, options: argparse.Namespace, chosen: tuple[str, ...] | None) -> Outcome:
+    folder_of(plan, layout.roots)  # a teacher that is missing would be found hours later, when training begins
     if rank() == 0:
         write_bytes(layout.run / "plan.yaml", options.plan.read_bytes())
         if options.resume_from is not None and world_size() == 1:
@@ -190,13 +187,16 @@ def _is_full(error: BaseException | None) -> bool:
 
 @contextlib.contextmanager
 def _signals() -> Iterator[None]:
-    """SIGINT and SIGTERM unwind the run, so that temporary folders go; training sets its own, which save first."""
+    """SIGINT and SIGTERM unwind the run, so that temporary folders go; training sets its own, which save first.
+
+    By SystemExit, which no `except Exception` of a library swallows. Composer's import sets handlers that do the same.
+    """
     main_process = os.getpid()
 
     def stop(number: int, _frame: FrameType | None) -> None:
         if os.getpid() != main_process:  # a forked data loader worker: nothing of the run is its to clean
             os._exit(128 + number)
-        raise _Stopped(number)
+        sys.exit(128 + number)
 
     old = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -9,6 +9,7 @@ before it as it was. `torch.load(weights_only=True)` builds tensors and plain va
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import os
 import pickle
@@ -16,7 +17,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runtime.errors import Refused
 from runtime.files import TEMPORARY_PREFIX, atomic_folder, hash_file, read_json, write_json
@@ -36,6 +37,7 @@ __all__ = [
     "final_weights",
     "folder_name",
     "latest",
+    "newest_whole",
     "prune",
     "read",
     "save",
@@ -85,6 +87,13 @@ class Checkpoint:
     folder: Path
     progress: Progress
     state: State
+
+
+class _Manifest(NamedTuple):
+    resume_key: str
+    progress: Progress
+    files: dict[str, tuple[int, str]]
+    """Size and sha256 by name."""
 
 
 class _DamagedError(Exception):
@@ -152,13 +161,24 @@ def latest(folder: Path, plan: RunPlan, *, set_aside: bool = True) -> Checkpoint
     Raises:
         Refused: a whole one belongs to another plan (RC602).
     """
-    for path in _newest_first(folder):
+    found = list(_newest_first(folder))
+    for path in found:
         try:
             return read(path, plan)
         except _DamagedError as error:
             aside = _set_aside(path) if set_aside else path
+            before = "the one before it is used" if path != found[-1] else "there is none before it"
             say(f"warning[RC603]: the checkpoint {path.name} is damaged: {error}")
-            say(f"  = help: it is now {aside}; the one before it is used")
+            say(f"  = help: it is now {aside}; {before}")
+    return None
+
+
+def newest_whole(folder: Path) -> Path | None:
+    """The newest checkpoint whose files are what its manifest says, of whatever plan; nothing is loaded."""
+    for path in _newest_first(folder):
+        with contextlib.suppress(_DamagedError):
+            _check_files(path, _manifest(path))
+            return path
     return None
 
 
@@ -166,23 +186,15 @@ def read(path: Path, plan: RunPlan) -> Checkpoint:
     """One checkpoint, checked against its manifest, with tensors on the CPU."""
     import torch
 
-    manifest = read_json(path / MANIFEST)
-    try:
-        if manifest["format"] != FORMAT:
-            raise _DamagedError(f"its format is {manifest['format']}, this version reads {FORMAT}")
-        progress = Progress(**manifest["progress"])
-        files, resume_key = manifest["files"], manifest["plan"]["resume_key"]
-    except (KeyError, TypeError, AttributeError):
-        raise _DamagedError(f"{MANIFEST} is missing or not whole") from None
-    if resume_key != plan.resume_key:
+    manifest = _manifest(path)
+    if (resume_key := manifest.resume_key) != plan.resume_key:
         raise Refused(
             "RC602",
             f"the checkpoint {path} was made by a plan with another model, batch, data order or seed "
             f"(resume key {resume_key[:8]}, this plan has {plan.resume_key[:8]})",
             "run the plan that made it, or remove the run's folder to start anew; `recipec diff` says what differs",
         )
-    for name, expected in files.items():
-        _check_file(path, name, expected)
+    _check_files(path, manifest)
     try:
         with torch.serialization.safe_globals([dt.timedelta]):
             state = torch.load(path / STATE, map_location="cpu", weights_only=True)
@@ -191,7 +203,7 @@ def read(path: Path, plan: RunPlan) -> Checkpoint:
         raise _DamagedError(f"{reason} ({_first_line(error)})") from error
     if not isinstance(state, dict) or not isinstance(state.get("state"), dict) or "model" not in state["state"]:
         raise _DamagedError(f"{STATE} has no model")
-    return Checkpoint(path, progress, state)
+    return Checkpoint(path, manifest.progress, state)
 
 
 def final_weights(found: Checkpoint) -> dict[str, torch.Tensor]:
@@ -212,14 +224,27 @@ def _newest_first(folder: Path) -> Iterator[Path]:
     yield from sorted((path for path in folder.glob("ba????????") if path.is_dir()), reverse=True)
 
 
-def _check_file(path: Path, name: str, expected: dict[str, Any]) -> None:
-    file = path / name
-    size = file.stat().st_size if file.is_file() else None
-    if size != expected["bytes"]:
-        found = "is missing" if size is None else f"has {size} bytes"
-        raise _DamagedError(f"{name} {found}; the manifest says {expected['bytes']} bytes")
-    if hash_file(file) != expected["sha256"]:
-        raise _DamagedError(f"{name} is not what was written (sha256)")
+def _manifest(path: Path) -> _Manifest:
+    stored = read_json(path / MANIFEST)
+    try:
+        if stored["format"] != FORMAT:
+            raise _DamagedError(f"its format is {stored['format']}, this version reads {FORMAT}")
+        files = {name: (int(file["bytes"]), str(file["sha256"])) for name, file in stored["files"].items()}
+        files[STATE]  # without it nothing would be checked
+        return _Manifest(str(stored["plan"]["resume_key"]), Progress(**stored["progress"]), files)
+    except (KeyError, TypeError, AttributeError, ValueError):
+        raise _DamagedError(f"{MANIFEST} is missing or not whole") from None
+
+
+def _check_files(path: Path, manifest: _Manifest) -> None:
+    for name, (num_bytes, digest) in manifest.files.items():
+        file = path / name
+        size = file.stat().st_size if file.is_file() else None
+        if size != num_bytes:
+            found = "is missing" if size is None else f"has {size} bytes"
+            raise _DamagedError(f"{name} {found}; the manifest says {num_bytes} bytes")
+        if hash_file(file) != digest:
+            raise _DamagedError(f"{name} is not what was written (sha256)")
 
 
 def _set_aside(path: Path) -> Path:

@@ -18,7 +18,7 @@ from typing import Literal, cast
 from runtime.errors import Refused, RunFailed
 from runtime.files import atomic_folder, remove_stale
 from runtime.layout import Layout
-from runtime.record import CACHED, Record, is_present, read_record, step_folder, step_key, write_record
+from runtime.record import ADOPTED, CACHED, Record, is_present, read_record, step_folder, step_key, write_record
 from runtime.report import write_report
 from runtime.status import Status, facts, rank, say, world_size
 from runtime.steps.base import Context, Result, StepModule
@@ -175,6 +175,8 @@ def _begin_training(place: Path, layout: Layout, started: Record) -> None:
     """
     stored = read_record(place)
     changed = [] if stored is None else [name for name, key in started.inputs.items() if stored.inputs.get(name) != key]
+    if stored is not None and not changed and stored.key not in (started.key, ADOPTED):
+        changed = ["the teacher"]  # of one plan, all else that a training's key holds
     if changed and layout.checkpoints.is_dir() and any(layout.checkpoints.glob("ba*")):
         raise Refused(
             "RC602",

@@ -56,7 +56,7 @@ def find_sources(plan: RunPlan, layout: Layout, inputs: Inputs) -> tuple[SourceD
                 name=name,
                 column=source.column if isinstance(source, MdsSource) and ready_made else "tokens",
                 train=_range(result, "train", layout),
-                heldout=_range(result, "heldout", layout),
+                heldout=_range(result, "heldout", layout) if result.values["heldout"]["samples"] else None,
             )
         )
     return tuple(found)

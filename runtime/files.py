@@ -34,7 +34,7 @@ TEMPORARY_PREFIX = ".tmp-"
 """What starts so is never read, and is removed by the next run."""
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_NOT_WRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM}
+_NOT_WRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
 _ABANDONED_SECONDS = 86_400
 
 
@@ -154,7 +154,7 @@ def read_json(path: Path) -> Any:
     """The JSON value of a file, or None if it is missing or not whole."""
     try:
         return json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
         return None
 
 

@@ -14,6 +14,7 @@ from streaming import Stream
 from streaming.base.format import Reader
 from streaming.base.world import World
 
+from runtime.data.mds import token_ids
 from runtime.errors import DataError
 
 __all__ = ["read_samples"]
@@ -60,7 +61,10 @@ def read_samples(share: Mapping[str, Any], folder: Path, column: str, cache: Pat
 def _rows(stream: Stream, shard: Reader, rows: range, column: str) -> Iterator[npt.NDArray[np.int64]]:
     stream.prepare_shard(shard)
     for row in rows:
-        yield np.asarray(shard[row][column], dtype=np.int64)
+        tokens = token_ids(shard[row][column])
+        if tokens is None:
+            raise ValueError(f"sample {row} is not an array of token ids")
+        yield tokens.astype(np.int64)
 
 
 def _stream(share: Mapping[str, Any], folder: Path, cache: Path) -> Stream:

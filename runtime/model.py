@@ -81,14 +81,18 @@ def build_untrained(plan: RunPlan, eos_token_id: int | None = None) -> PreTraine
     """The model before training, in fp32 on the CPU; its weights are a function of the plan and its seed alone.
 
     Raises:
-        RunFailed: it has another number of parameters than the plan (RC901).
+        RunFailed: it has another number of parameters than the plan (RC901); its attention needs a package (RC607).
     """
     from transformers import AutoModelForCausalLM
 
     config = model_config(plan.model, eos_token_id)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(plan.seed)
-        model = AutoModelForCausalLM.from_config(config, attn_implementation=plan.model.attention)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(plan.seed)
+            model = AutoModelForCausalLM.from_config(config, attn_implementation=plan.model.attention)
+    except ImportError as error:
+        message = f"attention `{plan.model.attention}` can't be had: {str(error).split('. ')[0]}"
+        raise RunFailed("RC607", message, "install its package, or set `model.attention: sdpa`") from error
     found = sum(parameter.numel() for parameter in model.parameters())
     if found != plan.model.num_parameters:
         raise RunFailed(
@@ -103,12 +107,19 @@ def load_trained(plan: RunPlan, layout: Layout, eos_token_id: int | None = None)
     """The model with the weights of the run's newest checkpoint, on the CPU; with an EMA the averaged ones.
 
     Raises:
-        RunFailed: there is no whole checkpoint (RC606).
+        RunFailed: there is no checkpoint of the last step that is whole (RC606).
         Refused: the checkpoint belongs to another plan (RC602).
     """
     found = checkpoint.latest(layout.checkpoints, plan)
     if found is None:
         raise RunFailed("RC606", f"there is no checkpoint in {layout.checkpoints}", "run the training step first")
+    if found.progress.step != plan.training.steps:
+        raise RunFailed(
+            "RC606",
+            f"the newest whole checkpoint in {layout.checkpoints} is of step {found.progress.step:,}, and training ended "
+            f"at step {plan.training.steps:,}",
+            "run the same command again: training goes on from there",
+        )
     weights = checkpoint.final_weights(found)
     model = build_untrained(plan, eos_token_id)
     model.load_state_dict({name.removeprefix("model."): weight for name, weight in weights.items()})

@@ -11,16 +11,29 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from runtime.errors import RunFailed
-from runtime.files import read_json, write_json
+from runtime.files import hash_file, read_json, write_json
 from runtime.layout import Layout
 from schemas.base import Frozen
 from schemas.fingerprint import canonical_json
 from schemas.plan import Step, StepKind
 
-__all__ = ["CACHED", "FORMAT", "Record", "is_present", "read_record", "step_folder", "step_key", "write_record"]
+__all__ = [
+    "ADOPTED",
+    "CACHED",
+    "FORMAT",
+    "Record",
+    "is_present",
+    "read_record",
+    "step_folder",
+    "step_key",
+    "write_record",
+]
 
 FORMAT: Final = 1
 """Part of every key: a change of what steps write makes old results unusable by raising it."""
+
+ADOPTED: Final = "adopted"
+"""Key of a training that `--resume-from` took over from another plan."""
 
 CACHED: Final[frozenset[StepKind]] = frozenset({"tokenizer", "prepare"})
 """Kinds whose output depends on the data alone, so that runs share it."""
@@ -83,11 +96,21 @@ def write_record(path: Path, record: Record) -> None:
 def is_present(step: Step, record: Record, layout: Layout) -> bool:
     """Whether the files that a record speaks of are still there."""
     if step.kind in CACHED:
-        stored = read_record(step_folder(step, record.key, layout) / "result.json")
-        return stored is not None and stored.key == record.key
+        folder = step_folder(step, record.key, layout)
+        stored = read_record(folder / "result.json")
+        if stored is None or stored.key != record.key:
+            return False
+        return step.kind != "tokenizer" or _is_same(folder / "tokenizer.json", stored.values.get("content_sha256"))
     if step.kind == "train":
         return (layout.run / str(record.values.get("checkpoint", ""))).exists()
-    return step.kind != "export" or (layout.export / "config.json").is_file()
+    return step.kind != "export" or all(
+        (layout.export / name).is_file() for name in ("config.json", *record.values.get("files", ()))
+    )
+
+
+def _is_same(path: Path, digest: object) -> bool:
+    """Whether a small file is still what a record says; shards are larger, and checked when training begins."""
+    return digest is None or (path.is_file() and hash_file(path) == digest)
 
 
 def _floats(value: Any, place: str = "") -> Iterator[tuple[str, float]]:

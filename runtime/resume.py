@@ -7,11 +7,12 @@ import os
 import shutil
 from pathlib import Path
 
+from runtime.checkpoint import newest_whole
 from runtime.errors import Refused
 from runtime.files import atomic_folder, write_bytes
 from runtime.layout import Layout
 from runtime.load import load_plan
-from runtime.record import read_record, write_record
+from runtime.record import ADOPTED, read_record, write_record
 from runtime.status import say
 from schemas.fingerprint import resume_conflicts
 from schemas.plan import RunPlan
@@ -20,23 +21,23 @@ __all__ = ["adopt"]
 
 
 def adopt(plan: RunPlan, layout: Layout, other: Path) -> None:
-    """Give this run the newest checkpoint of the run folder `other`, if it has none of its own yet.
+    """Give this run the newest whole checkpoint of the run folder `other`, if it has none of its own yet.
 
     Checkpoint files are hard-linked where the file system can, since they are only ever read and removed. With them
     come the metrics so far, and the note on which data the training began, so that other data is found out.
 
     Raises:
-        Refused: `other` is no run, holds no checkpoint, or one that this plan can't continue (RC602).
+        Refused: `other` is no run, holds no whole checkpoint, or one that this plan can't continue (RC602).
         DataError: its plan is damaged (RC605).
     """
     if any(layout.checkpoints.glob("ba*")):
         say(f"this run has checkpoints of its own; --resume-from {other} is not needed")
         return
-    found = sorted(path for path in (other / "checkpoints").glob("ba*") if path.is_dir())
-    if not found or not (other / "plan.yaml").is_file():
+    found = newest_whole(other / "checkpoints")
+    if found is None or not (other / "plan.yaml").is_file():
         raise Refused(
             "RC602",
-            f"{other} holds no run with a checkpoint",
+            f"{other} holds no run with a checkpoint that is whole",
             "give the folder of a run, the one with plan.yaml and checkpoints/ in it",
         )
     conflicts = resume_conflicts(load_plan(other / "plan.yaml"), plan)
@@ -50,12 +51,13 @@ def adopt(plan: RunPlan, layout: Layout, other: Path) -> None:
     train = next(step.id for step in plan.steps if step.kind == "train")
     began = read_record(other / "steps" / f"{train}.json")
     if began is not None:
-        write_record(layout.step_result(train), began.model_copy(update={"values": {"status": "started"}}))
+        values = {"status": "started"}
+        write_record(layout.step_result(train), began.model_copy(update={"key": ADOPTED, "values": values}))
     if (other / "metrics.jsonl").is_file() and not layout.metrics.exists():
         write_bytes(layout.metrics, (other / "metrics.jsonl").read_bytes())
-    with atomic_folder(layout.checkpoints / found[-1].name) as folder:
-        shutil.copytree(found[-1], folder, dirs_exist_ok=True, copy_function=_link)
-    say(f"goes on from {found[-1]}")
+    with atomic_folder(layout.checkpoints / found.name) as folder:
+        shutil.copytree(found, folder, dirs_exist_ok=True, copy_function=_link)
+    say(f"goes on from {found}")
 
 
 def _link(source: str, target: str) -> None:

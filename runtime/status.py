@@ -98,7 +98,8 @@ def facts(kind: str, values: Mapping[str, Any]) -> str:
         )
     if kind == "evaluate":
         pairs = values["sources"].items()
-        return ", ".join(f"{name} {losses['trained']['loss']:.3f} nats" for name, losses in pairs)
+        losses = [f"{name} {measured['trained']['loss']:.3f} nats" for name, measured in pairs]
+        return ", ".join(losses) or "nothing is held out"
     if kind == "export":
         return f"{format_bytes(values['bytes'])} in {values['folder']}"
     return ""

@@ -23,7 +23,8 @@ def summary(report: Report, layout: Layout, width: int) -> str:
     """All that is printed when a run has ended."""
     parts = [table(report, width)]
     if report.evaluation is not None:
-        parts += [evaluation_table(report.evaluation, width), samples(report.evaluation, width)]
+        heldout = evaluation_table(report.evaluation, width) if report.evaluation.sources else ""
+        parts += [heldout, samples(report.evaluation, width)]
     return "\n\n".join(part for part in [*parts, files(layout)] if part)
 
 

@@ -12,9 +12,9 @@ from composer.core import Algorithm, Event, State, get_precision_context
 from composer.loggers import Logger
 from torch.nn import functional
 
-from runtime.data.locate import find_folder
 from runtime.errors import DataError
 from runtime.layout import Layout
+from runtime.teacher import find
 from runtime.window import TokenWindow
 from schemas.plan import RunPlan
 from schemas.techniques.distillation import DistillationAlgorithm
@@ -69,39 +69,48 @@ class DistilledLoss(Algorithm):  # type: ignore[misc]  # composer has no types
         return {}
 
 
-def load_teacher(folder: Path, vocab_size: int) -> PreTrainedModel:
+def load_teacher(folder: Path, vocab_size: int, sequence_length: int) -> PreTrainedModel:
     """A frozen model from a Hugging Face folder; safetensors only, since other formats can run code.
 
     Raises:
-        DataError: no such model (RC401), or it has another vocabulary (RC406).
+        DataError: there is no whole model (RC401), or it has another vocabulary (RC406) or too few positions (RC203).
     """
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     try:
         with torch.random.fork_rng(devices=[]), contextlib.redirect_stderr(io.StringIO()):
-            teacher = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, use_safetensors=True)
-    except (OSError, ValueError, KeyError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        remedy = "give a Hugging Face folder with config.json and *.safetensors"
-        raise DataError("RC401", f"the teacher in {folder} can't be loaded: {reason}", remedy) from error
+            teacher, found = AutoModelForCausalLM.from_pretrained(
+                folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+            )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise _unusable(folder, " ".join(str(error).split())[:200] or type(error).__name__) from error
+    if missing := sorted(found["missing_keys"]):
+        # transformers would draw them at random.
+        raise _unusable(folder, f"its files lack {len(missing)} of the weights that config.json asks for: {missing[0]}")
     if teacher.config.vocab_size != vocab_size:
         raise DataError(
             "RC406",
             f"the teacher has {teacher.config.vocab_size:,} tokens, the model {vocab_size:,}: logits can't be compared",
             "use a teacher with the same tokenizer, and set `model.vocab_size` to the teacher's",
         )
+    positions = getattr(teacher.config, "max_position_embeddings", None) or sequence_length
+    if positions < sequence_length:
+        message = f"the teacher reads {positions:,} tokens at once, and samples have {sequence_length:,}"
+        raise DataError("RC203", message, f"choose another teacher, or `data.sequence_length: {positions}`")
     return cast("PreTrainedModel", teacher.eval().requires_grad_(False))
+
+
+def _unusable(folder: Path, reason: str) -> DataError:
+    remedy = "give a Hugging Face folder with config.json and *.safetensors"
+    return DataError("RC401", f"the teacher in {folder} can't be loaded: {reason}", remedy)
 
 
 def build(spec: DistillationAlgorithm, plan: RunPlan, layout: Layout) -> DistilledLoss:
     """The algorithm of a plan; the teacher's folder is looked up like any path of the recipe.
 
     Raises:
-        DataError: the teacher is missing (RC401) or doesn't fit (RC406).
+        DataError: the teacher is missing or damaged (RC401), or doesn't fit (RC203, RC406).
     """
-    folder = find_folder(spec.teacher, layout.roots)
-    if folder is None:
-        looked = ", ".join(str(root) for root in layout.roots)
-        message = f"there is no teacher `{spec.teacher}`; looked in {looked}"
-        raise DataError("RC401", message, "check `distillation.teacher`")
-    return DistilledLoss(spec, load_teacher(folder, plan.model.vocab_size))
+    folder = find(spec, layout.roots)
+    return DistilledLoss(spec, load_teacher(folder, plan.model.vocab_size, plan.data.sequence_length))

@@ -64,7 +64,7 @@ def _open(source: HubSource, roots: tuple[Path, ...], *, offline: bool) -> Datas
             )
         saved = datasets.load_from_disk(str(folder))
     except Exception as error:
-        raise _failure(source, error) from error
+        raise _failure(source, error, folder) from error
     if isinstance(saved, datasets.Dataset):
         return saved
     if source.split not in saved:
@@ -74,8 +74,8 @@ def _open(source: HubSource, roots: tuple[Path, ...], *, offline: bool) -> Datas
     return saved[source.split]
 
 
-def _failure(source: HubSource, error: Exception) -> RunError:
-    """What `datasets` raises (it has no common base) as one of ours: not there, or not to be reached."""
+def _failure(source: HubSource, error: Exception, folder: Path | None = None) -> RunError:
+    """What `datasets` raises (it has no common base) as one of ours: not there, damaged, or not to be reached."""
     reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
     missing = isinstance(error, FileNotFoundError | ValueError) and not isinstance(error, ConnectionError)
     if missing:
@@ -84,6 +84,9 @@ def _failure(source: HubSource, error: Exception) -> RunError:
             f"the data set `{source.hf}` can't be opened: {reason}",
             "check name, `config:` and `split:`; a folder must be one that `save_to_disk` wrote",
         )
+    if folder is not None:
+        message = f"the data set in {folder} is damaged: {reason}"
+        return DataError("RC408", message, "save it again with `save_to_disk`, or fetch the folder again")
     return RunFailed(
         "RC607",
         f"the hub can't be reached for the data set `{source.hf}`: {reason}",

@@ -44,6 +44,13 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         ) from error
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
 def _walk(root: Path, pattern: tuple[str, ...]) -> Iterator[Path]:
     """Files below `root` that match a pattern's segments.
 
@@ -63,7 +70,7 @@ def _walk(root: Path, pattern: tuple[str, ...]) -> Iterator[Path]:
         if head == "**":
             folders.append((folder, rest))
             for entry in _entries(folder):
-                if entry.is_dir() and not entry.name.startswith("."):
+                if _is_folder(entry) and not entry.name.startswith("."):
                     (links if entry.is_symlink() else folders).append((folder / entry.name, segments))
             continue
         for match in _matches(folder, head):

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from runtime.data.locate import find_folder
 from runtime.errors import DataError, RunError, RunFailed
 from schemas.data import MdsSource
@@ -19,7 +22,7 @@ from schemas.data import MdsSource
 if TYPE_CHECKING:
     from streaming.base.format import Reader
 
-__all__ = ["MdsIndex", "check_sizes", "first_sample", "read_index", "texts"]
+__all__ = ["MdsIndex", "check_sizes", "first_sample", "read_index", "texts", "token_ids"]
 
 _MISSING = {"404", "NoSuchKey", "NoSuchBucket", "403", "AccessDenied"}
 
@@ -180,6 +183,16 @@ def first_sample(index: MdsIndex, column: str) -> Any:
     with tempfile.TemporaryDirectory(prefix="recipec-") as folder:
         shard = next(shard for shard in index.shards if shard["samples"])
         return _open_shard(index, shard, Path(folder))[0][column]
+
+
+def token_ids(value: object) -> npt.NDArray[np.integer[Any]] | None:
+    """The token ids that a sample's column holds; None if it holds something else.
+
+    llm-foundry wrote them as bytes of int64 before MDS had arrays.
+    """
+    if isinstance(value, bytes) and len(value) % 8 == 0:
+        return np.frombuffer(value, np.int64)
+    return value if isinstance(value, np.ndarray) and value.dtype.kind in "iu" else None
 
 
 def texts(source: MdsSource, roots: tuple[Path, ...]) -> Iterator[tuple[str, object]]:

@@ -20,6 +20,7 @@ from streaming.base.distributed import get_world_size
 from streaming.base.format import Reader
 from torch.utils.data import Dataset
 
+from runtime.data.mds import token_ids
 from runtime.data.order import Ids, run_order, worker_batches
 from runtime.errors import DataError
 from schemas.plan import DataPlan
@@ -206,17 +207,18 @@ class PlannedDataset(StreamingDataset):  # type: ignore[misc]  # streaming has n
             value = super().get_item(sample_id, retry)[self._columns[stream_id]]
         except (KeyError, ValueError, IndexError, TypeError, RuntimeError, OSError) as error:
             raise self._bad("RC408", shard_id, row, f"can't be read: {_first_line(error)}") from error
-        # llm-foundry wrote token ids as bytes of int64 before MDS had arrays.
-        tokens = np.frombuffer(value, np.int64) if isinstance(value, bytes) else np.asarray(value)
+        tokens = token_ids(value)
+        if tokens is None:
+            raise self._bad("RC411", shard_id, row, "is not an array of token ids")
         if tokens.shape != (self._sequence_length,):
             raise self._bad(
                 "RC411", shard_id, row, f"has shape {tokens.shape}, not ({self._sequence_length},) as planned"
             )
-        tokens = tokens.astype(np.int64)
-        if tokens.min() < 0 or tokens.max() >= self._vocab_size:
-            found = f"has token ids from {tokens.min()} to {tokens.max()}, the model has {self._vocab_size} rows"
+        ids = tokens.astype(np.int64)
+        if ids.min() < 0 or ids.max() >= self._vocab_size:
+            found = f"has token ids from {ids.min()} to {ids.max()}, the model has {self._vocab_size} rows"
             raise self._bad("RC411", shard_id, row, found)
-        return tokens, self._source_of(sample_id)
+        return ids, self._source_of(sample_id)
 
     def _source_of(self, sample_id: int) -> int:
         at = int(np.searchsorted(self._starts, sample_id, side="right")) - 1

@@ -117,7 +117,7 @@ def _json_line(line: bytes, place: str, column: str) -> Found:
     if not isinstance(value, dict):
         return Found(place, None, "not a JSON object")
     if column not in value:
-        return Found(place, None, f"no key `{column}`; the line has {_listed(value)}")
+        return Found(place, None, f"no key `{column}`; the line has {_listed(value)} (`text:` names the key)")
     return _value(value[column], place, column)
 
 

@@ -84,7 +84,7 @@ def write_manifest(folder: Path, *, ready_made: MdsIndex | None = None) -> None:
     write_json(folder / MANIFEST, manifest)
 
 
-def verify_prepared(folder: Path, *, deep: bool = False) -> None:
+def verify_prepared(folder: Path, *, deep: bool = False, split: str = "") -> None:
     """Compare a prepared folder with its manifest: sizes, which takes no time, or every byte.
 
     Ready-made shards in a folder are compared with the index that they had; those in an object store when fetched.
@@ -92,6 +92,7 @@ def verify_prepared(folder: Path, *, deep: bool = False) -> None:
     Args:
         folder: of a `prepare` step.
         deep: read all shards and compare hashes.
+        split: `train` or `heldout` to look at its shards alone.
 
     Raises:
         DataError: a shard is missing, truncated or changed (RC408).
@@ -100,6 +101,8 @@ def verify_prepared(folder: Path, *, deep: bool = False) -> None:
     if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
         raise _damaged(folder, f"{folder / MANIFEST} is missing or damaged")
     for name, expected in manifest["files"].items():
+        if not name.startswith(split):
+            continue
         path = folder / name
         size = path.stat().st_size if path.is_file() else None
         if size != expected["bytes"]:

@@ -47,6 +47,7 @@ def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str,
     # Imported here: a run whose evaluation is reused doesn't wait for torch.
     import torch
 
+    from runtime.data.shards import verify_prepared
     from runtime.evaluation import autocast, continue_prompt, losses
     from runtime.model import build_untrained, load_trained
     from runtime.tokenizer import load
@@ -55,6 +56,9 @@ def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str,
     tokenizer = load(_of_kind("tokenizer", plan, inputs)[0].folder)
     prepared = {str(result.values["source"]): result for result in _of_kind("prepare", plan, inputs)}
     prepared = {name: result for name, result in sorted(prepared.items()) if result.values["heldout"]["samples"]}
+    for result in prepared.values():
+        # Held-out shards are few, and a changed token would change the measure without a sign.
+        verify_prepared(result.folder, deep=True, split="heldout")
     device = torch.device("cuda" if torch.cuda.is_available() and plan.hardware.gpu != "cpu" else "cpu")
     model = build_untrained(plan)
     before = _measure(model, device, prepared, plan, layout.cache)

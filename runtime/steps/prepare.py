@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from runtime.data.documents import Document, Skipped, documents, is_heldout
 from runtime.data.identity import content_hash, source_identity
-from runtime.data.mds import MdsIndex, check_sizes, first_sample, read_index
+from runtime.data.mds import MdsIndex, check_sizes, first_sample, read_index, token_ids
 from runtime.data.packing import token_dtype
 from runtime.data.shards import COLUMN, ShardWriter, write_manifest
 from runtime.data.splits import Splits
@@ -209,23 +209,23 @@ def _check_column(index: MdsIndex, column: str, length: int, vocab_size: int) ->
         raise DataError(
             "RC411", f"{index.remote} has no column `{column}`; it has {columns}", "name one with `column:`"
         )
-    value = first_sample(index, column)
-    shape, kind = getattr(value, "shape", None), getattr(getattr(value, "dtype", None), "kind", "")
-    if shape is None or kind not in "iu":
+    tokens = token_ids(first_sample(index, column))
+    if tokens is None:
         raise DataError(
             "RC411",
             f"column `{column}` of {index.remote} is `{index.columns[column]}`, not an array of token ids",
             "write it as `ndarray:uint16` or `ndarray:uint32`, or say `content: text` if it holds text",
         )
-    if shape != (length,):
-        fix = f"write `sequence_length: {shape[0]}`" if len(shape) == 1 else "write the shards again"
+    if tokens.shape != (length,):
+        fix = f"write `sequence_length: {len(tokens)}`" if tokens.ndim == 1 else "write the shards again"
         raise DataError(
-            "RC411", f"samples of {index.remote} have the shape {shape}; the plan's have {length} tokens", fix
+            "RC411", f"samples of {index.remote} have the shape {tokens.shape}; the plan's have {length} tokens", fix
         )
-    if int(value.max()) >= vocab_size or int(value.min()) < 0:
+    lowest, highest = int(tokens.min()), int(tokens.max())
+    if highest >= vocab_size or lowest < 0:
         raise DataError(
             "RC406",
-            f"{index.remote} holds the token id {int(value.max())}, the tokenizer has {vocab_size} tokens",
+            f"{index.remote} holds the token id {lowest if lowest < 0 else highest}, the tokenizer has {vocab_size} tokens",
             "name the tokenizer that made the shards",
         )
 

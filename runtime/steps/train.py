@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runtime.steps.base import Context, Inputs
+from runtime.teacher import check_tokenizer, content, folder_of
 from schemas.plan import RunPlan, Step
 
 if TYPE_CHECKING:
@@ -15,8 +16,9 @@ __all__ = ["identity", "run"]
 
 
 def identity(step: Step, context: Context, inputs: Inputs) -> Any:  # noqa: ARG001  # the contract
-    """All of the plan that has a meaning; the data enters by the keys of the inputs."""
-    return {"plan": context.plan.fingerprint}
+    """All of the plan that has a meaning, and the teacher's files; the data enters by the keys of the inputs."""
+    teacher = folder_of(context.plan, context.layout.roots)
+    return {"plan": context.plan.fingerprint, **({"teacher": content(teacher)} if teacher else {})}
 
 
 def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str, Any]:  # noqa: ARG001  # the contract
@@ -46,6 +48,8 @@ def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str,
         join_ranks(plan)
         found = newest(layout.checkpoints, plan)
         verify_data(inputs, deep=found is None)
+        if teacher := folder_of(plan, layout.roots):
+            check_tokenizer(teacher, inputs["tokenizer"].folder)
         start = found.progress.step if found else None
         if found is not None and found.progress.step >= plan.training.steps:
             return result(plan, found.progress, "finished", start, dist.get_world_size())

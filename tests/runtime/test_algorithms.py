@@ -174,9 +174,9 @@ def test_a_teacher_that_is_missing_or_does_not_fit_is_refused(folder: Path) -> N
         distillation.build(missing.algorithms[0], missing, layout_of(missing, folder))  # type: ignore[arg-type]
     (folder / "empty").mkdir()
     with pytest.raises(DataError, match="can't be loaded"):
-        distillation.load_teacher(folder / "empty", 512)
+        distillation.load_teacher(folder / "empty", 512, 32)
     with pytest.raises(DataError, match="512 tokens, the model 640"):
-        distillation.load_teacher(folder / "teacher", 640)
+        distillation.load_teacher(folder / "teacher", 640, 32)
 
 
 def test_windows_are_half_open_and_know_their_progress() -> None:

@@ -118,7 +118,7 @@ def test_globs_agree_with_pythons_own(tmp_path_factory: pytest.TempPathFactory, 
     [
         ("a.txt", b"text\0more", "NUL byte at byte 4"),
         ("a.txt", b"caf\xe9", "not UTF-8 text (byte 3)"),
-        ("a.txt.gz", gzip.compress(b"x" * 9999)[:-9], "Truncated"),
+        ("a.txt.gz", gzip.compress(b"x" * 9999, mtime=0)[:-9], "Truncated"),
         ("a.txt.zst", zstandard.compress(os.urandom(9999))[:-9], "Truncated"),
         ("a.txt.gz", b"not gzip", "zlib"),
     ],

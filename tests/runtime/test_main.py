@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from runtime import __main__ as command
+from runtime import checkpoint
 from runtime import execute as executor
+from runtime.checkpoint import Progress
 from runtime.errors import DataError
 from runtime.lock import hold
 from schemas.plan import Step
@@ -163,7 +165,8 @@ def test_resume_from_another_run(
     """A plan with another learning rate takes the other run's newest checkpoint; one with another seed is refused."""
     assert _run(tmp_path) == 0
     old = layout_of(sealed_plan(), tmp_path)
-    (old.checkpoints / "ba00000012" / "state.pt").write_text("weights")
+    checkpoint.save(old.checkpoints, sealed_plan(), {}, Progress(12, 6144, 6144, 1.0, 6.0, 5.0, {}), 1)
+    saved = (old.checkpoints / "ba00000012" / "state.pt").read_bytes()
     optimizer = {**sealed_plan().training.optimizer.model_dump(), "lr": 0.001}
     legal, illegal = sealed_plan(training={"optimizer": optimizer}), sealed_plan(seed=18)
     codes = []
@@ -171,6 +174,6 @@ def test_resume_from_another_run(
         path = write_plan(plan, tmp_path / plan.fingerprint / "plan.yaml")
         codes.append(command.main([str(path), "--runs", str(tmp_path / "runs"), "--resume-from", str(old.run)]))
     assert codes == [0, 4]
-    assert (layout_of(legal, tmp_path).checkpoints / "ba00000012" / "state.pt").read_text() == "weights"
+    assert (layout_of(legal, tmp_path).checkpoints / "ba00000012" / "state.pt").read_bytes() == saved
     assert "RC602" in (shown := capsys.readouterr().err)
     assert "seed: the order of the data would change" in shown
