@@ -10,7 +10,8 @@ __all__ = ["steps"]
 
 # Tokenizing and writing shards on one machine, tokens per second (benchmarks/; a byte-level BPE with all cores).
 _PREPARE_TOKENS_PER_SECOND = 1e6
-_START_SECONDS = 15.0
+# Importing the libraries that a step needs (docs/log.md).
+_START_SECONDS = 5.0
 
 
 def steps(draft: Draft) -> Draft:
@@ -22,8 +23,10 @@ def steps(draft: Draft) -> Draft:
     )
     train_seconds = draft.budget.tokens / (draft.sections["estimate"].tokens_per_s_per_gpu * devices)
 
-    def drawn(name: str) -> int:
-        return sum(phase.sources[name].tokens for phase in draft.data.phases if name in phase.sources)
+    def held(name: str) -> int:
+        """Tokens of a source, or at least what is drawn of it."""
+        drawn = sum(phase.sources[name].tokens for phase in draft.data.phases if name in phase.sources)
+        return draft.data.sources[name].tokens or drawn
 
     found = [
         Step(id="tokenizer", kind="tokenizer", inputs=(), source=None, devices=1, seconds=_START_SECONDS),
@@ -34,7 +37,7 @@ def steps(draft: Draft) -> Draft:
                 inputs=("tokenizer",),
                 source=name,
                 devices=1,
-                seconds=drawn(name) / _PREPARE_TOKENS_PER_SECOND,
+                seconds=_START_SECONDS + held(name) / _PREPARE_TOKENS_PER_SECOND,
             )
             for step_id, name in zip(prepared, sources, strict=True)
         ),
