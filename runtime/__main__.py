@@ -29,7 +29,7 @@ from runtime.lock import hold
 from runtime.plots import draw_loss
 from runtime.report import write_report
 from runtime.resume import adopt
-from runtime.status import Status, rank, say, show_error, world_size
+from runtime.status import Status, rank, say, show_error, soften_streams, world_size
 from runtime.summary import summary
 from runtime.teacher import folder_of
 from schemas.plan import RunPlan
@@ -37,12 +37,14 @@ from schemas.plan import RunPlan
 __all__ = ["main"]
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+_FULL_TEXTS: Final = ("No space left on device", "database or disk is full")
 _STOPPED: Final = {128 + number: number.name for number in (signal.SIGINT, signal.SIGTERM)}
 _PARTS: Final = ("all", "before-train", "train", "after-train")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code, never raises for what a user or the data did."""
+    soften_streams()
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
@@ -161,7 +163,7 @@ def _explain(error: Exception, layout: Layout) -> RunError:
     if _is_full(error):
         return RunFailed(
             "RC604",
-            f"the disk is full ({error})",
+            f"the disk is full ({str(error).splitlines()[0]})",
             "free space or choose another folder with --runs, then run the same command again; what was whole is kept",
         )
     if type(error).__name__ == "OutOfMemoryError":  # torch's; not imported for its name alone
@@ -177,9 +179,9 @@ def _explain(error: Exception, layout: Layout) -> RunError:
 
 
 def _is_full(error: BaseException | None) -> bool:
-    """Whether a full disk is behind an error; libraries wrap it, some in text alone (safetensors, torch)."""
+    """Whether a full disk is behind an error; libraries wrap it, some in text alone (safetensors, torch, SQLite)."""
     while error is not None:
-        if getattr(error, "errno", None) in _FULL or "No space left on device" in str(error):
+        if getattr(error, "errno", None) in _FULL or any(text in str(error) for text in _FULL_TEXTS):
             return True
         error = error.__cause__ or error.__context__
     return False

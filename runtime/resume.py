@@ -7,7 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
-from runtime.checkpoint import newest_whole
+from runtime.checkpoint import folder_name, newest_whole
 from runtime.errors import Refused
 from runtime.files import atomic_folder, write_bytes
 from runtime.layout import Layout
@@ -57,7 +57,8 @@ def adopt(plan: RunPlan, layout: Layout, other: Path) -> None:
         write_bytes(layout.metrics, (other / "metrics.jsonl").read_bytes())
     with atomic_folder(layout.checkpoints / found.name) as folder:
         shutil.copytree(found, folder, dirs_exist_ok=True, copy_function=_link)
-    say(f"goes on from {found}")
+    is_last = found.name == folder_name(plan.training.steps)
+    say(f"goes on from {found}" + (", which is the last step: nothing is left to train" if is_last else ""))
 
 
 def _link(source: str, target: str) -> None:

@@ -5,18 +5,30 @@ status.json exists because torchrun turns every exit code of its processes into 
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 from runtime.errors import RunError
 from runtime.files import read_json, write_json
 from schemas.units import format_bytes, format_count, format_tokens
 
-__all__ = ["State", "Status", "facts", "printable", "rank", "say", "show_error", "world_size"]
+__all__ = [
+    "State",
+    "Status",
+    "facts",
+    "printable",
+    "rank",
+    "say",
+    "show_error",
+    "soften_streams",
+    "world_size",
+    "write_line",
+]
 
 State = Literal["running", "finished", "interrupted", "failed"]
 
@@ -37,19 +49,32 @@ def printable(text: str) -> str:
 
 
 def say(text: str) -> None:
-    """Print for people, from the first process only. A reader that went away (`| head`) doesn't stop the run."""
-    if rank() != 0:
-        return
-    try:
-        print(printable(text), flush=True)  # noqa: T201  # here the runtime speaks
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """Print for people, from the first process only."""
+    if rank() == 0:
+        write_line(text, sys.stdout)
 
 
 def show_error(error: RunError) -> None:
     """An error as people meet it everywhere in recipec: code, message, remedy."""
-    text = printable(f"error[{error.code}]: {error.message}\n  = help: {error.remedy}")
-    print(text, file=sys.stderr, flush=True)  # noqa: T201  # here the runtime speaks
+    write_line(f"error[{error.code}]: {error.message}\n  = help: {error.remedy}", sys.stderr)
+
+
+def write_line(text: str, stream: TextIO) -> None:
+    """Write a line, printable. A reader that went away (`| head`) doesn't stop the run."""
+    try:
+        print(printable(text), file=stream, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def soften_streams() -> None:
+    """Let output be written that its encoding has no character for, or that nobody wants (`2>&-`)."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # for the whole process
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from runtime.callbacks.ledger import Ledger
+from runtime.status import write_line
 from schemas.units import format_count
 
 __all__ = ["ConsoleProgress"]
@@ -65,7 +66,7 @@ class ConsoleProgress(Callback):  # type: ignore[misc]  # composer has no types
         if self._bar is not None:
             self._bar.console.print(text, highlight=False, markup=False)
         else:
-            print(text, file=self._stream, flush=True)
+            write_line(text, self._stream)
 
     def close(self, state: State, logger: Logger) -> None:
         """Take the bar away; what it said last is in the step's result."""
