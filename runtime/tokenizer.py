@@ -47,7 +47,7 @@ class TextTokenizer:
 
     Args:
         backend: `tokenizers.Tokenizer`, which takes special tokens in a text for plain text.
-        vocab_size: its tokens, special ones included.
+        vocab_size: its tokens, special ones included; the highest id is one less.
         eos_token: ends each document.
         eos_token_id: id of it.
     """
@@ -95,4 +95,6 @@ def load(folder: Path) -> TextTokenizer:
         )
     # A document that contains "<|endoftext|>" must not end there.
     backend.encode_special_tokens = True
-    return TextTokenizer(backend, backend.get_vocab_size(with_added_tokens=True), eos, eos_id)
+    # Some have gaps in their ids; what the embedding needs is a row for the highest one.
+    vocab_size = 1 + max(backend.get_vocab(with_added_tokens=True).values())
+    return TextTokenizer(backend, vocab_size, eos, eos_id)

@@ -223,6 +223,10 @@ def _copy(context: Context, folder: Path) -> None:
         raise DataError(
             "RC406", f"the tokenizer `{place}` has no tokenizer.json", "choose one with a fast form, or convert it"
         )
+    if loaded.eos_token is None:
+        raise DataError(
+            "RC406", f"the tokenizer `{place}` has no end-of-text token", "choose a tokenizer with an `eos_token`"
+        )
     loaded.save_pretrained(folder)
 
 
