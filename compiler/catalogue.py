@@ -1,4 +1,4 @@
-"""Devices that the compiler knows: memory, peaks and a dated price, from catalog/devices.csv."""
+"""Devices that the compiler knows: memory, peaks, links and dated prices, from catalog/devices.csv and catalog/prices.csv."""
 
 from __future__ import annotations
 
@@ -7,32 +7,64 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from types import MappingProxyType
+from typing import Final, Literal
 
 from schemas.training import PrecisionName
 
-__all__ = ["Device", "devices"]
+__all__ = ["Device", "Price", "devices"]
+
+PeakFormat = PrecisionName | Literal["fp4"]
+_FORMATS: Final[tuple[PeakFormat, ...]] = ("fp32", "bf16", "fp16", "fp8", "fp4")
+_FOLDER: Final = Path(__file__).parent / "catalog"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What one device costs for an hour, and who says so.
+
+    Args:
+        usd_per_hour: the figure that plans use: the median of the dated on-demand quotes.
+        low, high: cheapest and dearest of all quotes of the device, spot and reserved ones too.
+        source: where the figure comes from, with its date.
+    """
+
+    usd_per_hour: float
+    low: float
+    high: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class Device:
-    """One row of the catalogue.
+    """One row of the catalogue, or a recipe's own device.
 
     Args:
         name: as a recipe writes it.
         per_node: devices of one machine.
-        memory_bytes: of one device (decimal gigabytes, as sold).
+        memory_bytes: of one device (a card sold as 80 GB has 80 GiB).
+        memory_bandwidth: bytes per second of its memory.
         peak_flops: dense peak per format in FLOP/s; a format that is missing can't be computed in.
-        usd_per_hour: price of one device.
-        price_source: where the price comes from, with its date.
+        matmul_flops: best measured rate of large matrix products per format, where somebody measured it.
+        link_bandwidth: bytes per second, one direction, to other devices of `link_devices` (NVLink, or PCIe).
+        link_devices: devices that the fast link joins; 1 where there is only PCIe.
+        network_bandwidth: bytes per second and device between machines, one direction.
+        tdp_watts: board power.
+        price: None where nobody quotes one.
     """
 
     name: str
     per_node: int
     memory_bytes: int
-    peak_flops: Mapping[PrecisionName, float]
-    usd_per_hour: float
-    price_source: str
+    memory_bandwidth: float
+    peak_flops: Mapping[PeakFormat, float]
+    matmul_flops: Mapping[PeakFormat, float]
+    link_bandwidth: float
+    link_devices: int
+    network_bandwidth: float
+    tdp_watts: float
+    price: Price | None
 
     @property
     def is_cpu(self) -> bool:
@@ -40,21 +72,55 @@ class Device:
         return self.name == "cpu"
 
 
-def _device(row: dict[str, str]) -> Device:
-    formats: tuple[PrecisionName, ...] = ("fp32", "bf16", "fp16", "fp8")
-    peaks = {f: float(row[f"peak_{f}_tflops"]) * 1e12 for f in formats if row[f"peak_{f}_tflops"]}
+def _device(row: dict[str, str], price: Price | None) -> Device:
+    measured: tuple[PeakFormat, ...] = ("bf16", "fp8")
     return Device(
         name=row["name"],
         per_node=int(row["per_node"]),
-        memory_bytes=round(float(row["memory_gb"]) * 1e9),
-        peak_flops=MappingProxyType(peaks),
-        usd_per_hour=float(row["usd_per_hour"]),
-        price_source=f"{row['price_source']}, {row['price_date']}",
+        memory_bytes=round(float(row["memory_gb"]) * 2**30),
+        memory_bandwidth=float(row["memory_bandwidth_gb_s"]) * 1e9,
+        peak_flops=_rates(row, "peak", _FORMATS),
+        matmul_flops=_rates(row, "matmul", measured),
+        link_bandwidth=float(row["link_gb_s"]) * 1e9,
+        link_devices=int(row["link_devices"]),
+        network_bandwidth=float(row["network_gb_s"]) * 1e9,
+        tdp_watts=float(row["tdp_w"]),
+        price=price,
     )
+
+
+def _rates(row: dict[str, str], kind: str, formats: tuple[PeakFormat, ...]) -> Mapping[PeakFormat, float]:
+    cells = {f: row[f"{kind}_{f}_tflops"] for f in formats}
+    return MappingProxyType({f: float(cell) * 1e12 for f, cell in cells.items() if cell})
+
+
+def _price(quotes: list[dict[str, str]]) -> Price | None:
+    if not quotes:
+        return None
+    # A spot or reserved quote is taken only where nobody sells the device on demand.
+    usual = [q for q in quotes if q["kind"].startswith("on-demand")] or quotes
+    figure = median((float(q["usd_low"]) + float(q["usd_high"])) / 2 for q in usual)
+    newest = max(q["date"] for q in usual)
+    return Price(
+        usd_per_hour=round(figure, 2),
+        low=min(float(q["usd_low"]) for q in quotes),
+        high=max(float(q["usd_high"]) for q in quotes),
+        source=f"median of {len(usual)} quotes up to {newest} (compiler/catalog/prices.csv)",
+    )
+
+
+def _rows(name: str) -> list[dict[str, str]]:
+    with (_FOLDER / name).open(encoding="utf-8", newline="") as handle:
+        return list(csv.DictReader(handle))
 
 
 @functools.cache
 def devices() -> Mapping[str, Device]:
     """All devices by name, in the catalogue's order."""
-    with (Path(__file__).parent / "catalog" / "devices.csv").open(encoding="utf-8", newline="") as handle:
-        return MappingProxyType({row["name"]: _device(row) for row in csv.DictReader(handle)})
+    prices = _rows("prices.csv")
+    return MappingProxyType(
+        {
+            row["name"]: _device(row, _price([q for q in prices if q["device"] == row["name"]]))
+            for row in _rows("devices.csv")
+        }
+    )

@@ -39,7 +39,7 @@ def hardware(draft: Draft) -> Draft:
         per_node=said.per_node or (device.per_node if not device.is_cpu else said.count),
         memory_bytes=device.memory_bytes,
         peak_flops=peak,
-        usd_per_gpu_hour=said.price if said.price is not None else device.usd_per_hour,
+        usd_per_gpu_hour=said.price if said.price is not None else device.price.usd_per_hour if device.price else 0.0,
     )
     if section.count > section.per_node and section.count % section.per_node:
         whole = section.count // section.per_node * section.per_node
@@ -63,6 +63,6 @@ def hardware(draft: Draft) -> Draft:
             "peak_flops": from_catalogue,
             "usd_per_gpu_hour": From("hardware.price")
             if said.price is not None
-            else Reason(f"catalogue: {device.price_source}"),
+            else Reason(f"catalogue: {device.price.source}" if device.price else "nobody quotes a price"),
         },
     )
