@@ -174,3 +174,15 @@ def test_averaged_weights_win_once_there_are_any(tmp_path: Path) -> None:
         found = checkpoint.latest(folder, PLAN)
         assert found is not None
         assert checkpoint.final_weights(found)["weight"][0].item() == expected
+
+
+def test_only_a_whole_one_is_adopted(tmp_path: Path) -> None:
+    """`--resume-from` takes the newest whose files are what its manifest says, and touches no damaged one."""
+    assert checkpoint.newest_whole(tmp_path) is None
+    save(tmp_path, 4)
+    newest = save(tmp_path, 8)
+    cut_short(newest)
+    found = checkpoint.newest_whole(tmp_path)
+    assert found is not None
+    assert found.name == "ba00000004"
+    assert newest.is_dir()

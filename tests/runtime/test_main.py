@@ -159,6 +159,24 @@ Path(sys.argv[1]).write_text("done")
     assert (tmp_path / "end").read_text() == "done"
 
 
+def test_output_that_nobody_wants_does_not_stop_the_run(tmp_path: Path) -> None:
+    """No standard output at all (`>&-`), or one without the characters of the text: the run goes on to its end."""
+    script = """
+import sys
+from pathlib import Path
+from runtime.status import say, soften_streams
+soften_streams()
+say("naïve")
+Path(sys.argv[1]).write_text("done")
+"""
+    line = [sys.executable, "-c", script]
+    assert subprocess.run(["sh", "-c", '"$@" >&-', "sh", *line, str(tmp_path / "closed")], check=False).returncode == 0
+    ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([*line, str(tmp_path / "ascii")], env=ascii_only, capture_output=True, check=True)
+    assert done.stdout == b"na?ve\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ascii", "closed"]
+
+
 def test_resume_from_another_run(
     tmp_path: Path, light: dict[str, LightStep], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -184,3 +184,15 @@ def test_a_pretrained_folder_is_copied(made: Result, tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         run(VOCAB_SIZE - 2)
     assert caught.value.code == "RC406"
+
+
+def test_gaps_in_the_ids_need_rows_too(made: Result, tmp_path: Path) -> None:
+    """A vocabulary whose highest id is 399 needs 400 rows of the embedding, however many tokens it has."""
+    folder = tmp_path / "gaps"
+    shutil.copytree(made.folder, folder)
+    content = json.loads((folder / "tokenizer.json").read_text())
+    vocabulary = content["model"]["vocab"]
+    last = max(vocabulary, key=vocabulary.get)
+    vocabulary[last] = 399
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    assert load(folder).vocab_size == 400
