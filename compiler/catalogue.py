@@ -5,15 +5,16 @@ from __future__ import annotations
 import csv
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
+from schemas.hardware import Gpu
 from schemas.training import PrecisionName
 
-__all__ = ["Device", "Price", "devices"]
+__all__ = ["Device", "Price", "described", "devices", "missing_figures"]
 
 PeakFormat = PrecisionName | Literal["fp4"]
 _FORMATS: Final[tuple[PeakFormat, ...]] = ("fp32", "bf16", "fp16", "fp8", "fp4")
@@ -102,7 +103,7 @@ def _price(quotes: list[dict[str, str]]) -> Price | None:
     figure = median((float(q["usd_low"]) + float(q["usd_high"])) / 2 for q in usual)
     newest = max(q["date"] for q in usual)
     return Price(
-        usd_per_hour=round(figure, 2),
+        usd_per_hour=round(figure, 3),
         low=min(float(q["usd_low"]) for q in quotes),
         high=max(float(q["usd_high"]) for q in quotes),
         source=f"median of {len(usual)} quotes up to {newest} (compiler/catalog/prices.csv)",
@@ -123,4 +124,45 @@ def devices() -> Mapping[str, Device]:
             row["name"]: _device(row, _price([q for q in prices if q["device"] == row["name"]]))
             for row in _rows("devices.csv")
         }
+    )
+
+
+# What is assumed of a device of one's own where the recipe doesn't say it: PCIe 4 x16, 25 Gb/s Ethernet, an A100's power.
+_OWN: Final = Device("own", 8, 0, 0.0, MappingProxyType({}), MappingProxyType({}), 16e9, 1, 3.125e9, 400.0, None)
+
+
+def missing_figures(said: Gpu) -> tuple[str, ...]:
+    """Keys without which a device that the catalogue doesn't have can't be planned for."""
+    has = {"memory": said.memory, "bandwidth": said.bandwidth, "peak": said.peak.model_dump(exclude_none=True)}
+    return tuple(key for key, value in has.items() if not value)
+
+
+def described(said: Gpu, known: Device | None, per_node: int | None = None) -> Device:
+    """The catalogue's device with the figures that a recipe says of it, or a device of its own.
+
+    Args:
+        said: of the recipe; complete where `known` is None (`missing_figures`).
+        known: the catalogue's device of that name.
+        per_node: devices of one machine, where the recipe says it.
+    """
+    base = known or replace(_OWN, name=said.name)
+    base = replace(base, per_node=per_node or base.per_node)
+    peaks = dict(base.peak_flops)
+    for name in get_args(PrecisionName):
+        if (rate := getattr(said.peak, name)) is not None:
+            peaks[name] = rate
+    changes: dict[str, float | int | None] = {
+        "memory_bytes": said.memory,
+        "memory_bandwidth": said.bandwidth,
+        "link_bandwidth": said.link,
+        # A link that somebody names joins the machine, unless the catalogue knows better.
+        "link_devices": base.per_node if said.link is not None and base.link_devices == 1 else None,
+        "tdp_watts": said.tdp,
+    }
+    return replace(
+        base,
+        peak_flops=MappingProxyType(peaks),
+        # Rates measured on the catalogue's device say nothing of one with another peak.
+        matmul_flops=MappingProxyType({f: r for f, r in base.matmul_flops.items() if peaks[f] == base.peak_flops[f]}),
+        **{name: value for name, value in changes.items() if value is not None},  # type: ignore[arg-type]  # by name
     )

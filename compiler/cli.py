@@ -12,8 +12,8 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 import typer
 
-from compiler.commands import inspect, jobs, start
-from compiler.render.console import CheckFormat, Exit, Format, mend_streams, say, warn
+from compiler.commands import inspect, jobs, start, sweep
+from compiler.render.console import CheckFormat, Exit, Format, PlanFormat, mend_streams, say, warn
 
 __all__ = ["app", "main"]
 
@@ -84,10 +84,26 @@ def plan(
     against: Annotated[
         Path | None, typer.Option(help="Older plan or job folder to compare with.", readable=False)
     ] = None,
-    output: Output = Format.TEXT,
+    sweeps: Annotated[
+        list[str] | None,
+        typer.Option("--sweep", metavar="A.B=X,Y,Z", help="A table with a plan for each value; may be repeated."),
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write the plan as a page for browsers.")
+    ] = None,
+    trace: Annotated[
+        bool, typer.Option("--trace", help="Also trace the memory of a step on fake tensors; needs torch, but no GPU.")
+    ] = False,
+    output: Annotated[
+        PlanFormat, typer.Option("--format", help="text for people, json for programs, csv for sweeps.")
+    ] = PlanFormat.TEXT,
 ) -> None:
     """Show what a recipe will do and cost, before anything runs."""
-    raise typer.Exit(inspect.plan(recipe, tuple(overrides or ()), against, output))
+    if sweeps:
+        raise typer.Exit(
+            sweep.sweep(recipe, tuple(overrides or ()), tuple(sweeps), output, alone=not (against or html or trace))
+        )
+    raise typer.Exit(inspect.plan(recipe, tuple(overrides or ()), against, html, output, trace=trace))
 
 
 @app.command(name="compile")
@@ -152,6 +168,39 @@ def schema(
 ) -> None:
     """Print a JSON Schema, for editors and other programs."""
     raise typer.Exit(start.schema(subject))
+
+
+@app.command()
+def estimate(
+    table: Annotated[
+        Path,
+        typer.Argument(metavar="FILE.csv", help="Table of runs, one a row.", show_default=False, readable=False),
+    ],
+    calibration: Annotated[
+        Path | None, typer.Option(help="Your cluster's factors, written by `recipec calibrate`.", readable=False)
+    ] = None,
+) -> None:
+    """Print a table of runs with the speed and memory that each should have."""
+    from compiler.commands import estimate as runs  # imported here: no other command needs the tables
+
+    raise typer.Exit(runs.estimate_table(table, calibration))
+
+
+@app.command()
+def calibrate(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUNS...", help="Tables of runs, or run_report.json files.", show_default=False, readable=False
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="File to write.")] = Path("calibration.json"),
+    output: Output = Format.TEXT,
+) -> None:
+    """Fit the estimates to your own cluster's runs."""
+    from compiler.commands import estimate as tables
+
+    raise typer.Exit(tables.calibrate_runs(runs, out, output))
 
 
 @app.command()

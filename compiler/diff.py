@@ -30,6 +30,11 @@ ABSENT: Final = Absent.ABSENT
 # Not compared: they sum up the other values, or tell where those came from.
 _SUMS: Final = frozenset({"fingerprint", "resume_key", "provenance"})
 
+# What somebody said; the rest of a budget is what follows from it.
+_SAID_OF_BUDGETS: Final = frozenset(
+    {"tokens", "objective", "scaling_law", "inference_tokens", "serving", "max_cost_usd", "max_seconds", "max_gpus"}
+)
+
 
 @dataclass(frozen=True)
 class Change:
@@ -150,4 +155,6 @@ def _place(source: Provenance | None) -> str:
 
 
 def _is_derived(path: PathKey) -> bool:
+    if path[0] == "budget":
+        return path[1] not in _SAID_OF_BUDGETS
     return path[0] == "estimate" or (path[0] == "steps" and path[-1] == "seconds")

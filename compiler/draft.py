@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from compiler.catalogue import Device
 from compiler.frontend.spans import SpanIndex, format_path
 from compiler.provenance import Because, Origins
 from schemas.base import Frozen
@@ -25,19 +26,50 @@ from schemas.plan import (
 from schemas.recipe import Recipe
 from schemas.units import Time
 
-__all__ = ["Batch", "Draft", "Targets"]
+if TYPE_CHECKING:  # these build on the draft
+    from compiler.budgeting.aim import Aim
+    from compiler.budgeting.law import Known
+    from compiler.estimate.optimum import Market, Within
+    from compiler.estimate.serving import Rates
+    from schemas.plan import ServingPlan
+
+__all__ = ["Batch", "Draft", "Efforts", "Targets"]
 
 Section = TypeVar("Section", bound=Frozen)
 
 
-class Targets(Frozen):
-    """What the budget asks for, before dimensions and batches make it whole. Not part of the plan."""
+class Efforts(NamedTuple):
+    """FLOPs (6 N D) that the run gets done in a second of one device, all pauses included: of wall-clock, and of paid time."""
+
+    held: float
+    paid: float
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """What the budget asks for, before dimensions and batches make it whole. Not part of the plan.
+
+    Args:
+        parameters: N wanted, 0 where nothing says it.
+        known: the scaling law and where it comes from.
+        market: the law with the demand and the limits: solves for optima.
+        aim: the target in the solver's terms; None where the budget names no scale.
+        found: the continuous optimum, with the limit that moved it.
+        serving: what serves the model; None without a demand.
+        efforts: what this round took a device to get done.
+        rates: dollars of training and serving, as this round knows them.
+        follows_estimate: the choice rests on speed or price, so the passes run again with what the estimate found.
+    """
 
     parameters: float
-    tokens: float | None
-    tokens_per_parameter: float | None
-    optimal_parameters: float
-    optimal_tokens: float
+    known: Known
+    market: Market
+    aim: Aim | None
+    found: Within | None
+    serving: ServingPlan | None
+    efforts: Efforts
+    rates: Rates
+    follows_estimate: bool
 
 
 class Batch(Frozen):
@@ -84,6 +116,8 @@ class Draft:
     sections: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Provenance] = field(default_factory=dict)
     findings: tuple[Diagnostic, ...] = ()
+    efforts: Efforts | None = None
+    """What an earlier round's estimate found; None in the first."""
 
     def fill(self, name: str, section: Any, because: Mapping[str, Because]) -> Draft:
         """A copy with one more section.
@@ -102,7 +136,7 @@ class Draft:
             provenance={**self.provenance, **Origins(self.spans).of(name, section, because)},
         )
 
-    def note(self, name: str, value: Frozen | tuple[Frozen, ...]) -> Draft:
+    def note(self, name: str, value: object) -> Draft:
         """A copy with an intermediate result that the plan itself doesn't hold."""
         return replace(self, sections={**self.sections, name: value})
 
@@ -170,6 +204,14 @@ class Draft:
         return self._get("hardware", HardwarePlan)
 
     @property
+    def device(self) -> Device:
+        """The device with all its figures, noted by passes/hardware.py."""
+        device = self.sections.get("device")
+        if not isinstance(device, Device):
+            raise RuntimeError("the device is read before a pass has noted it")
+        return device
+
+    @property
     def precision(self) -> PrecisionPlan:
         """Filled by passes/precision.py."""
         return self._get("precision", PrecisionPlan)
@@ -182,7 +224,10 @@ class Draft:
     @property
     def targets(self) -> Targets:
         """Filled by passes/targets.py."""
-        return self._get("targets", Targets)
+        targets = self.sections.get("targets")
+        if not isinstance(targets, Targets):
+            raise RuntimeError("the targets are read before a pass has filled them")
+        return targets
 
     @property
     def model(self) -> ModelPlan:
@@ -205,14 +250,19 @@ class Draft:
         return self._get("parallelism", ParallelismPlan)
 
     @property
+    def microbatch(self) -> int:
+        """Samples of one forward pass of a device, noted by passes/parallelism.py."""
+        return int(self.sections["microbatch"])
+
+    @property
     def training(self) -> TrainingPlan:
         """Filled by passes/training.py."""
         return self._get("training", TrainingPlan)
 
     @property
     def budget(self) -> BudgetPlan:
-        """Filled by passes/budget.py."""
-        return self._get("budget", BudgetPlan)
+        """Noted by passes/budget.py; passes/lifetime.py adds the dollars and fills the section."""
+        return self._get("budget" if "budget" in self.sections else "unpriced", BudgetPlan)
 
     @property
     def data(self) -> DataPlan:

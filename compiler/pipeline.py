@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from pydantic import ValidationError
 
+from compiler.costing.limits import within_limits
 from compiler.draft import Draft
 from compiler.frontend.resolve import resolve
 from compiler.frontend.spans import PathKey, RecipeError, SpanIndex, parse_path
@@ -17,6 +18,7 @@ from compiler.passes.budget import budget
 from compiler.passes.data import data
 from compiler.passes.estimate import estimate
 from compiler.passes.hardware import hardware
+from compiler.passes.lifetime import lifetime
 from compiler.passes.model import model
 from compiler.passes.outputs import checkpoints, evaluation, execution, logging
 from compiler.passes.parallelism import parallelism
@@ -27,6 +29,7 @@ from compiler.passes.targets import targets
 from compiler.passes.techniques import techniques
 from compiler.passes.tokenizer import tokenizer
 from compiler.passes.training import training
+from compiler.settle import settle
 from compiler.verify import verify
 from schemas.diagnostics import Diagnostic, DiagnosticsError, Severity
 from schemas.fingerprint import fingerprint, resume_key
@@ -56,6 +59,7 @@ PASSES: Final[tuple[Pass, ...]] = (
     logging,
     execution,
     estimate,
+    lifetime,
     steps,
 )
 
@@ -88,16 +92,26 @@ def compile_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Compiled:
     return plan_recipe(validate(resolved), path)
 
 
+def run_passes(draft: Draft) -> Draft:
+    """All passes in turn, each verified."""
+    for step in PASSES:
+        draft = step(draft)
+        verify(draft, step.__name__)
+    return draft
+
+
 def plan_recipe(checked: Checked, path: Path) -> Compiled:
     """Run the passes over a validated recipe, also over a repaired one, so that all findings come at once."""
     spans, findings = checked.resolved.spans, checked.diagnostics
     if checked.recipe is None:
         return Compiled(None, findings, spans)
-    draft = Draft(checked.recipe, spans, roots=(path.parent, Path()))
+    start = Draft(checked.recipe, spans, roots=(path.parent, Path()))
+
+    def replan(draft: Draft) -> Draft:
+        return settle(draft, run_passes)
+
     try:
-        for step in PASSES:
-            draft = step(draft)
-            verify(draft, step.__name__)
+        draft = within_limits(replan(start), start, replan)
         added = draft.findings
     except DiagnosticsError as error:
         added = error.diagnostics

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from compiler.yaml_out import one_line
-from schemas.data import SOURCE_KINDS
+from schemas.data import SOURCE_KINDS, Source
 from schemas.plan import RunPlan
 from schemas.techniques import AnyAlgorithm
 from schemas.units import format_count
 
-__all__ = ["SourceRow", "TechniqueRow", "readme_values"]
+__all__ = ["SourceRow", "TechniqueRow", "readme_values", "source_origin"]
 
 # More phases than this would push the rest of the page out of sight.
 _MAX_PHASES: Final = 12
@@ -51,10 +51,21 @@ def readme_values(plan: RunPlan) -> dict[str, Any]:
 def _source(plan: RunPlan, name: str) -> SourceRow:
     shares = [phase.sources[name] for phase in plan.data.phases if name in phase.sources]
     tokens = sum(share.tokens for share in shares)
-    dumped = plan.data.sources[name].model_dump(mode="json")
+    return SourceRow(
+        name,
+        source_origin(plan.data.sources[name]),
+        sum(s.samples for s in shares),
+        tokens,
+        tokens / plan.budget.tokens,
+    )
+
+
+def source_origin(source: Source) -> str:
+    """Kind and place of a source: `jsonl: data/*.jsonl`."""
+    dumped = source.model_dump(mode="json")
     kind = next(key for key in SOURCE_KINDS if key in dumped)
     place = dumped[kind] if isinstance(dumped[kind], str) else ", ".join(dumped[kind])
-    return SourceRow(name, f"{kind}: {place}", sum(s.samples for s in shares), tokens, tokens / plan.budget.tokens)
+    return f"{kind}: {place}"
 
 
 def _technique(plan: RunPlan, algorithm: AnyAlgorithm) -> TechniqueRow:

@@ -30,8 +30,13 @@ _VARIABLE: Final = "Variable"
 _PROSE: Final = frozenset({"title", "description", "default", "examples"})
 # pydantic writes bounds of optional numbers under its own names, which no validator knows.
 _BOUNDS: Final = {"gt": "exclusiveMinimum", "ge": "minimum", "lt": "exclusiveMaximum", "le": "maximum"}
-# Key of Recipe -> its type, and the key of it that a bare word stands for (schemas/recipe.py).
-_SHORTHANDS: Final = {"objective": ("Objective", "kind"), "precision": ("Precision", "compute")}
+# Owner ("" is the recipe itself) and key -> its type, and the key of it that a bare word stands for (`short_for`).
+_SHORTHANDS: Final = {
+    ("", "objective"): ("Objective", "kind"),
+    ("", "precision"): ("Precision", "compute"),
+    ("Hardware", "gpu"): ("Gpu", "name"),
+    ("Budget", "scaling_law"): ("Law", "name"),
+}
 
 
 class _Generator(GenerateJsonSchema):
@@ -71,9 +76,10 @@ def recipe_schema() -> Schema:
     definitions: Schema = schema["$defs"]
     needs = _loosen(schema, definitions)
     properties: Schema = preamble["properties"] | schema["properties"]
-    for key, (name, short) in _SHORTHANDS.items():
+    for (owner, key), (name, short) in _SHORTHANDS.items():
+        home = definitions[owner]["properties"] if owner else properties
         words = [word for word in _choices(definitions[name]["properties"][short]) if word.get("type") == "string"]
-        properties[key] = {"anyOf": [*words, {"$ref": properties[key]["$ref"]}], **_prose(properties[key])}
+        home[key] = {"anyOf": [*words, {"$ref": home[key]["$ref"]}], **_prose(home[key])}
     opened = _opened({"properties": properties, "$defs": definitions})
     opened["$defs"][_VARIABLE] = {"type": "string", "pattern": r"\$\{", "description": "A variable: ${name}."}
     return {

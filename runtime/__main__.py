@@ -1,7 +1,8 @@
 """`python -m runtime PLAN`: execute a plan here; the same command goes on from where an earlier one stopped.
 
 Exit codes: 0 finished, or stopped with everything saved; 1 the data or the plan has errors; 2 wrong usage; 3 the run
-failed; 4 a lock or a resume is refused; 130 and 143 stopped by SIGINT or SIGTERM outside of training.
+failed, or has spent what its caps allow; 4 a lock or a resume is refused; 130 and 143 stopped by SIGINT or SIGTERM outside of
+training.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from runtime.lock import hold
 from runtime.plots import draw_loss
 from runtime.report import write_report
 from runtime.resume import adopt
+from runtime.spend import Spend, cap_error
 from runtime.status import Status, rank, say, show_error, soften_streams, world_size
 from runtime.summary import summary
 from runtime.teacher import folder_of
@@ -122,8 +124,7 @@ def _guarded(plan: RunPlan, layout: Layout, options: argparse.Namespace, chosen:
         with _signals():
             status.begin(None)
             outcome = _run(plan, layout, options, chosen)
-        status.end(outcome.state, 0)
-        return 0
+        return _ended(outcome, plan, status)
     except SystemExit as stop:
         if stop.code not in _STOPPED:
             raise
@@ -138,6 +139,18 @@ def _guarded(plan: RunPlan, layout: Layout, options: argparse.Namespace, chosen:
         if rank() == 0 or not already:
             show_error(known)
         return known.exit_code
+
+
+def _ended(outcome: Outcome, plan: RunPlan, status: Status) -> int:
+    """Tell how a run ended that did not fail. At its cap only the first rank fails, last: torchrun would kill the others."""
+    if outcome.state != "capped":
+        status.end(outcome.state, 0)
+        return 0
+    trained = next(record.values for record in outcome.records.values() if record.kind == "train")
+    error = cap_error(plan, Spend(**trained["spend"]), trained["steps"])
+    status.end("capped", error.exit_code)
+    show_error(error)
+    return error.exit_code
 
 
 def _run(plan: RunPlan, layout: Layout, options: argparse.Namespace, chosen: tuple[str, ...] | None) -> Outcome:

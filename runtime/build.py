@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from composer import Trainer
 from composer.core import Event
@@ -17,6 +17,7 @@ from runtime.callbacks.console import ConsoleProgress
 from runtime.callbacks.ledger import Ledger
 from runtime.callbacks.metrics_file import MetricsFile
 from runtime.callbacks.saver import Saver
+from runtime.callbacks.spend import SpendWatch
 from runtime.checkpoint import Checkpoint
 from runtime.data.planned_dataset import check_draws
 from runtime.errors import RunFailed
@@ -27,13 +28,16 @@ from runtime.model import CausalLM, blocks, build_untrained, check_vocabulary
 from runtime.optim import build_optimizer, build_schedule
 from runtime.precision import composer_precision, device_kind, fsdp_mixed_precision
 from runtime.preemption import StopSignal
+from runtime.spend import Meter
 from runtime.steps.base import Inputs
 from schemas.plan import RunPlan
 
 if TYPE_CHECKING:
     from composer.core import Algorithm, Callback
 
-__all__ = ["Training", "build_training", "join_ranks"]
+__all__ = ["Training", "build_training", "join_ranks", "parallelism"]
+
+_SHARDING: Final = {"full": "FULL_SHARD", "gradients": "SHARD_GRAD_OP"}
 
 
 @dataclass(frozen=True)
@@ -46,9 +50,14 @@ class Training:
 
 
 def build_training(
-    plan: RunPlan, layout: Layout, inputs: Inputs, found: Checkpoint | None, stop: StopSignal
+    plan: RunPlan,
+    layout: Layout,
+    inputs: Inputs,
+    found: Checkpoint | None,
+    stop: StopSignal,
+    meter: Meter | None = None,
 ) -> Training:
-    """Everything that trains a plan, from its first step or from a checkpoint.
+    """Everything that trains a plan, from its first step or from a checkpoint; the first rank's `meter` counts its cost.
 
     Raises:
         DataError: data or vocabulary don't fit the plan (RC401, RC405, RC406, RC408, RC411).
@@ -60,7 +69,8 @@ def build_training(
     dataset = open_dataset(plan, layout, sources)
     names = [source.name for source in sources]
     ledger = Ledger(names, interval=plan.logging.interval_steps, steps=plan.training.steps)
-    saver = Saver(plan, layout.checkpoints, ledger, stop, found)
+    spend = SpendWatch(meter)
+    saver = Saver(plan, layout.checkpoints, ledger, lambda: stop.received or spend.reached, found)
     model = build_model(plan, inputs["tokenizer"].values.get("eos_token_id"))
     optimizer = build_optimizer(model, plan.training.optimizer)
     algorithms = build_algorithms(plan, layout)
@@ -75,7 +85,7 @@ def build_training(
         algorithms=algorithms,
         algorithm_passes=[in_plan_order(algorithms)],
         # The ledger first, since the others read it; the saver last, so that what it saves is what was logged.
-        callbacks=[ledger, *watchers(plan, layout, ledger), saver],
+        callbacks=[ledger, *watchers(plan, layout, ledger), spend, saver],
         loggers=build_loggers(plan, layout),
         run_name=layout.run.name,
         device_train_microbatch_size=min(plan.training.microbatch, per_device_batch(plan)),
@@ -145,9 +155,14 @@ def parallelism(plan: RunPlan) -> dict[str, Any] | None:
     if device_kind(plan) != "gpu":
         message = "the plan shards the model over GPUs (FSDP), and torch sees none"
         raise RunFailed("RC607", message, "run it where the GPUs are; `recipec doctor` says what torch sees")
+    layout = plan.parallelism
     return {
         "fsdp": {
-            "sharding_strategy": "FULL_SHARD",
+            "sharding_strategy": _SHARDING[layout.sharding],
+            # Ranks of a group are neighbours, so groups lie inside machines. With replicas Composer makes a mesh of two
+            # dimensions, over which FULL_SHARD becomes torch's HYBRID_SHARD.
+            "data_parallel_shard_degree": layout.shard_degree,
+            **({"data_parallel_replicate_degree": layout.replicas} if layout.replicas > 1 else {}),
             "mixed_precision": fsdp_mixed_precision(plan.precision),
             "state_dict_type": "full",
             "use_orig_params": True,

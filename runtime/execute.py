@@ -29,9 +29,9 @@ __all__ = ["Outcome", "execute", "step_module"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """How far it came: all chosen steps, or up to a training that was stopped."""
+    """How far it came: all chosen steps, or up to a training that was stopped, by a signal or by its caps."""
 
-    state: Literal["finished", "interrupted"]
+    state: Literal["finished", "interrupted", "capped"]
     records: dict[str, Record] = field(default_factory=dict)
 
 
@@ -76,6 +76,8 @@ def execute(
         records[step.id] = record
         if rank() == 0:
             write_report(plan, layout, records)
+        if record.values.get("status") == "capped":
+            return Outcome("capped", records)
         if not record.is_finished:
             say(f"stopped at batch {record.values['steps']:,}; saved. The same command goes on from there.")
             return Outcome("interrupted", records)

@@ -58,6 +58,11 @@ class Layout:
         return self.run / "metrics.jsonl"
 
     @property
+    def spend(self) -> Path:
+        """What the training has cost so far."""
+        return self.run / "spend.json"
+
+    @property
     def report(self) -> Path:
         """Planned against actual."""
         return self.run / "run_report.json"

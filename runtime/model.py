@@ -14,14 +14,15 @@ from composer.metrics.nlp import LanguageCrossEntropy
 from composer.models import ComposerModel
 from torch.nn import functional
 
-from runtime import checkpoint, compat
+from runtime import checkpoint
+from runtime.decoder import IGNORED, blocks, language_model_loss, model_config
 from runtime.errors import DataError, RunFailed
 from runtime.layout import Layout
 from schemas.plan import ModelPlan, RunPlan
 
 if TYPE_CHECKING:
     from torchmetrics import Metric
-    from transformers import PretrainedConfig, PreTrainedModel
+    from transformers import PreTrainedModel
 
 __all__ = [
     "CausalLM",
@@ -33,48 +34,6 @@ __all__ = [
     "load_trained",
     "model_config",
 ]
-
-_IGNORED = -100
-
-
-def model_config(model: ModelPlan, eos_token_id: int | None = None) -> PretrainedConfig:
-    """The Hugging Face configuration of a plan's dimensions; the tokenizer's end of text also begins one."""
-    from transformers import GPT2Config, LlamaConfig
-
-    shared = {
-        "vocab_size": model.vocab_size,
-        "tie_word_embeddings": model.tie_embeddings,
-        "initializer_range": model.init_std,
-        "bos_token_id": eos_token_id,
-        "eos_token_id": eos_token_id,
-    }
-    if model.family == "llama":
-        return LlamaConfig(
-            hidden_size=model.hidden_size,
-            intermediate_size=model.intermediate_size,
-            num_hidden_layers=model.num_layers,
-            num_attention_heads=model.num_heads,
-            num_key_value_heads=model.num_kv_heads,
-            head_dim=model.hidden_size // model.num_heads,
-            max_position_embeddings=model.max_sequence_length,
-            rms_norm_eps=model.norm_eps,
-            attention_bias=False,
-            mlp_bias=False,
-            **compat.rope_arguments(model.rope_theta),
-            **shared,
-        )
-    return GPT2Config(
-        n_positions=model.max_sequence_length,
-        n_embd=model.hidden_size,
-        n_layer=model.num_layers,
-        n_head=model.num_heads,
-        n_inner=model.intermediate_size,
-        resid_pdrop=model.dropout,
-        embd_pdrop=model.dropout,
-        attn_pdrop=model.dropout,
-        layer_norm_epsilon=model.norm_eps,
-        **shared,
-    )
 
 
 def build_untrained(plan: RunPlan, eos_token_id: int | None = None) -> PreTrainedModel:
@@ -149,32 +108,6 @@ def flops_per_token(model: ModelPlan, sequence_length: int) -> int:
     return 6 * model.num_parameters + 12 * model.num_layers * model.hidden_size * sequence_length
 
 
-def blocks(model: PreTrainedModel) -> list[torch.nn.Module]:
-    """The transformer blocks, in order; what FSDP shards one by one."""
-    body = model.model.layers if hasattr(model, "model") else model.transformer.h
-    return list(body)
-
-
-def language_model_loss(logits: torch.Tensor, tokens: torch.Tensor, z_loss: float) -> dict[str, torch.Tensor]:
-    """Mean cross entropy of each next token, in fp32, with PaLM's z-loss (section 5): z (log Z)^2.
-
-    Args:
-        logits: [batch, length, vocabulary], any float format.
-        tokens: [batch, length]; the last position predicts nothing.
-        z_loss: weight of the squared log-partition; 0 leaves it out, and with it its cost.
-
-    Returns:
-        `total`, and `cross_entropy` where they differ; nats per predicted token.
-    """
-    targets = functional.pad(tokens[:, 1:], (0, 1), value=_IGNORED).flatten()
-    flat = logits.float().flatten(0, 1)
-    cross_entropy = functional.cross_entropy(flat, targets, ignore_index=_IGNORED)
-    if z_loss == 0:
-        return {"total": cross_entropy}
-    log_z = flat.logsumexp(dim=-1)[targets != _IGNORED]
-    return {"total": cross_entropy + z_loss * log_z.square().mean(), "cross_entropy": cross_entropy}
-
-
 class CausalLM(ComposerModel):  # type: ignore[misc]  # composer has no types
     """A Hugging Face causal LM for Composer. A batch is {"input_ids": [batch, length] int64}; outputs are logits."""
 
@@ -193,11 +126,11 @@ class CausalLM(ComposerModel):  # type: ignore[misc]  # composer has no types
 
     def get_metrics(self, is_train: bool) -> dict[str, Metric]:
         """Held-out cross entropy; while training the loss itself is enough, and a metric would cost a sync a batch."""
-        return {} if is_train else {"loss": LanguageCrossEntropy(ignore_index=_IGNORED)}
+        return {} if is_train else {"loss": LanguageCrossEntropy(ignore_index=IGNORED)}
 
     def update_metric(self, batch: dict[str, torch.Tensor], outputs: torch.Tensor, metric: Metric) -> None:
         """Add a held-out batch to its sum of losses."""
-        targets = functional.pad(batch["input_ids"][:, 1:], (0, 1), value=_IGNORED)
+        targets = functional.pad(batch["input_ids"][:, 1:], (0, 1), value=IGNORED)
         metric.update(outputs.float(), targets)
 
     def eval_forward(self, batch: dict[str, torch.Tensor], outputs: Any = None) -> torch.Tensor:

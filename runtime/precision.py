@@ -33,6 +33,9 @@ def composer_precision(precision: PrecisionPlan, *, on_gpu: bool) -> str:
 
 
 def fsdp_mixed_precision(precision: PrecisionPlan) -> dict[str, str | None]:
-    """FSDP's formats: gradients are summed in `reduce`; None leaves parameters and buffers in fp32 to autocast."""
+    """FSDP's formats: weights are gathered in 16 bits (in fp32 where products are) and gradients summed in `reduce`.
+
+    Buffers stay in fp32: in bf16 a rotary frequency is off by up to 0.2 %, which is 14 radians at position 8,192.
+    """
     low = {"bf16": "bf16", "fp16": "fp16"}.get(precision.compute)
-    return {"param_dtype": low, "buffer_dtype": low, "reduce_dtype": precision.reduce}
+    return {"param_dtype": low, "buffer_dtype": "fp32", "reduce_dtype": precision.reduce}

@@ -93,6 +93,19 @@ class TrainingReport(Frozen):
     resumed_from: int | None
 
 
+class SpendReport(Frozen):
+    """What the run cost: the training over all its sessions, and the measuring and exporting after it.
+
+    Planned are the whole estimate's dollars and hours in which devices are held; caps are the recipe's limits.
+    """
+
+    usd: Amount
+    device_hours: Amount
+    max_usd: float | None
+    max_seconds: float | None
+    stopped_by: str | None
+
+
 class Losses(Frozen):
     """Held-out loss in nats per token, its exponential, and bits per byte of text."""
 
@@ -135,6 +148,7 @@ class Report(Frozen):
     training: TrainingReport | None
     evaluation: EvaluationReport | None
     cost_usd: Amount
+    spend: SpendReport
 
 
 def build_report(plan: RunPlan, records: Mapping[str, Record], environment: Environment) -> Report:
@@ -142,10 +156,7 @@ def build_report(plan: RunPlan, records: Mapping[str, Record], environment: Envi
     train = _values(records, "train")
     evaluation = _values(records, "evaluate")
     trained = train if "steps" in train else {}
-    seconds = trained.get("seconds")
-    spent = None
-    if seconds is not None:
-        spent = seconds / 3600 * trained.get("world_size", plan.hardware.count) * plan.hardware.usd_per_gpu_hour
+    spend = _spend(plan, records, trained)
     return Report(
         plan=PlanName(name=plan.name, fingerprint=plan.fingerprint),
         environment=environment,
@@ -153,7 +164,27 @@ def build_report(plan: RunPlan, records: Mapping[str, Record], environment: Envi
         data=_data(plan, records, trained),
         training=_training(plan, trained) if trained else None,
         evaluation=EvaluationReport.model_validate(evaluation) if evaluation else None,
-        cost_usd=Amount(planned=plan.estimate.usd, actual=spent),
+        cost_usd=spend.usd,
+        spend=spend,
+    )
+
+
+def _spend(plan: RunPlan, records: Mapping[str, Record], trained: Mapping[str, Any]) -> SpendReport:
+    """The books of the training, and the steps after it, for which the devices are held too."""
+    estimate, hardware, books = plan.estimate, plan.hardware, trained.get("spend")
+    planned = sum(estimate.time_parts.values()) - estimate.time_parts.get("prepare", 0.0)
+    usd = hours = None
+    if books is not None:
+        after = sum(record.seconds for record in records.values() if record.kind in ("evaluate", "export"))
+        held = after / 3600 * trained.get("world_size", hardware.count)
+        usd = books["usd"] + held * hardware.usd_per_gpu_hour
+        hours = books["device_seconds"] / 3600 + held
+    return SpendReport(
+        usd=Amount(planned=estimate.usd, actual=usd),
+        device_hours=Amount(planned=planned / 3600 * hardware.count, actual=hours),
+        max_usd=plan.budget.max_cost_usd,
+        max_seconds=plan.budget.max_seconds,
+        stopped_by=books["stopped_by"] if books is not None else None,
     )
 
 

@@ -24,7 +24,7 @@ def adopt(plan: RunPlan, layout: Layout, other: Path) -> None:
     """Give this run the newest whole checkpoint of the run folder `other`, if it has none of its own yet.
 
     Checkpoint files are hard-linked where the file system can, since they are only ever read and removed. With them
-    come the metrics so far, and the note on which data the training began, so that other data is found out.
+    come the metrics so far, what they cost, and the note on which data the training began, so that other data is found out.
 
     Raises:
         Refused: `other` is no run, holds no whole checkpoint, or one that this plan can't continue (RC602).
@@ -53,8 +53,10 @@ def adopt(plan: RunPlan, layout: Layout, other: Path) -> None:
     if began is not None:
         values = {"status": "started"}
         write_record(layout.step_result(train), began.model_copy(update={"key": ADOPTED, "values": values}))
-    if (other / "metrics.jsonl").is_file() and not layout.metrics.exists():
-        write_bytes(layout.metrics, (other / "metrics.jsonl").read_bytes())
+    # What the checkpoint has cost counts towards this plan's caps too.
+    for name in (layout.metrics.name, layout.spend.name):
+        if (other / name).is_file() and not (layout.run / name).exists():
+            write_bytes(layout.run / name, (other / name).read_bytes())
     with atomic_folder(layout.checkpoints / found.name) as folder:
         shutil.copytree(found, folder, dirs_exist_ok=True, copy_function=_link)
     is_last = found.name == folder_name(plan.training.steps)

@@ -30,7 +30,7 @@ __all__ = [
     "write_line",
 ]
 
-State = Literal["running", "finished", "interrupted", "failed"]
+State = Literal["running", "finished", "interrupted", "capped", "failed"]
 
 
 def rank() -> int:

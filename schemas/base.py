@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-__all__ = ["Float", "Fraction", "Frozen", "Integer", "Name", "Text"]
+__all__ = ["Float", "Fraction", "Frozen", "Integer", "Name", "Text", "short_for"]
 
 
 class Frozen(BaseModel):
@@ -39,6 +39,15 @@ def _number(value: Any) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         return float(value)
     raise PydanticCustomError("number", "a finite number is expected here")
+
+
+def short_for(key: str) -> BeforeValidator:
+    """Let a bare word stand for a mapping with one key: `precision: bf16` for `{compute: bf16}`."""
+
+    def expand(value: Any) -> Any:
+        return {key: value} if isinstance(value, str) else value
+
+    return BeforeValidator(expand)
 
 
 _PERCENT: Final = r"\s*([0-9]+\.?[0-9]*(?:[eE][+-]?[0-9]{1,2})?|\.[0-9]+)\s*%\s*"

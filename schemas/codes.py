@@ -155,6 +155,11 @@ CATALOGUE: Final[dict[str, Entry]] = {
         "Neither `budget` nor `training.duration` fixes the number of tokens.",
         "Add for example `budget: {tokens: 20B tok}`.",
     ),
+    "RC306": Entry(
+        "the scaling law can't be used",
+        "Constants must make sense for language models: 125M parameters are compute-optimal for some 10^9 tokens. `budget.scaling_law.fit` names a CSV of runs with the columns parameters, tokens and loss (nats per token). Five constants need at least 8 runs, of 3 sizes and 3 numbers of tokens.",
+        "Mend the line shown, or name a published fit.",
+    ),
     "RC401": Entry(
         "a source has no data",
         "The pattern matches no file, or the files hold no document that can be used.",
@@ -225,6 +230,21 @@ CATALOGUE: Final[dict[str, Entry]] = {
         "The device lacks the number format.",
         "Choose one of the precisions shown.",
     ),
+    "RC504": Entry(
+        "the devices can't be laid out like this",
+        "Sharding needs several GPUs, groups of equal size, and techniques that can work on parts of weights.",
+        "Write the line shown, or leave `training.sharding` out: the plan then takes the fastest layout that fits.",
+    ),
+    "RC505": Entry(
+        "the calibration can't be used",
+        "`hardware.calibration` names a file that `recipec calibrate` writes: how much slower each part of a step runs on your cluster than in published runs. It is missing, damaged, or of another version.",
+        "Write it again with `recipec calibrate runs.csv --out cluster.json`, or leave the key out.",
+    ),
+    "RC506": Entry(
+        "the table of runs can't be used",
+        "`recipec estimate` and `recipec calibrate` read a CSV table with a header; each row is a run: model, hardware, layout, batch (and, to calibrate, tokens_per_s_per_gpu). `calibrate` also reads the run_report.json of a finished run.",
+        "Give a file with the columns shown; docs/estimates.md describes them.",
+    ),
     "RC601": Entry(
         "another run holds the folder",
         "Two processes that train into one folder would overwrite each other's checkpoints.",
@@ -259,6 +279,11 @@ CATALOGUE: Final[dict[str, Entry]] = {
         "the environment lacks something",
         "A package, device or credential that the plan needs is not there.",
         "`recipec doctor` checks the environment and names each fix.",
+    ),
+    "RC608": Entry(
+        "the run stopped at its cap",
+        "What the training has spent, over all its sessions, is what `budget.max_cost` or `budget.max_hours` allows; it was saved before it stopped, and the exit code is 3. Or more processes were started than `budget.max_gpus` allows.",
+        "Raise the cap as shown and run the recipe again: it goes on from the checkpoint, to the same last bit. Or keep what is saved.",
     ),
     "RC901": Entry(
         "a fault of recipec itself",

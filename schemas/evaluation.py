@@ -26,7 +26,12 @@ class Evaluation(Frozen):
 class Checkpoints(Frozen):
     """What is saved, how often, and how much of it is kept."""
 
-    interval: TrainingTime = Field(Time(0.1, "dur"), description="How often the run is saved; always also at its end.")
+    interval: TrainingTime | None = Field(
+        None,
+        description="How often the run is saved; always also at its end. Default: a tenth of the run, less often where saving"
+        " takes long, more often where machines fail (Young 1974).",
+        examples=["0.1dur", "1000ba"],
+    )
     keep: Integer = Field(2, ge=1, le=10_000, description="Newest checkpoints kept; older ones are deleted.")
     export: bool = Field(True, strict=True, description="Write the finished model as a Hugging Face folder.")
     export_dtype: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="Number format of the exported weights.")

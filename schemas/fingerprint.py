@@ -1,8 +1,10 @@
-"""What makes two plans the same: identity against execution, and what a checkpoint binds.
+"""What makes two plans the same: identity against execution and money, and what a checkpoint binds.
 
-The fingerprint covers all that gives a run its meaning. Left out: where and how it runs (`execution`, `logging`), what is
-derived (`estimate`, the seconds of a step) and where values came from (`provenance`). The resume key covers less: what
-must be equal for the weights, the optimizer's state and the place in the data of a checkpoint to go on making sense.
+The fingerprint covers all that gives a run its meaning: what is trained, on what, on which devices. Left out: where and how
+it runs (`execution`, `logging`, how often it is saved), what predicts, prices or limits it (`budget`, `estimate`, the seconds
+of a step, the figures of a device: what they decided stands in `model`, `training` and `parallelism`), and where values came
+from (`provenance`). So another price or a raised cap is the same run, in the same folder. The resume key covers less: what must
+be equal for the weights, the optimizer's state and the place in the data of a checkpoint to go on making sense.
 """
 
 from __future__ import annotations
@@ -15,7 +17,11 @@ from schemas.plan import RunPlan
 
 __all__ = ["canonical_json", "fingerprint", "resume_conflicts", "resume_key"]
 
-_OUTSIDE: Final = frozenset({"fingerprint", "resume_key", "execution", "logging", "estimate", "provenance"})
+_OUTSIDE: Final = frozenset({"fingerprint", "resume_key", "execution", "logging", "budget", "estimate", "provenance"})
+# Of `hardware`, what a run is: the other figures are memory, speed and money, which only estimates read.
+_DEVICES: Final = ("gpu", "count", "per_node")
+# Of `checkpoints`: a run that is saved more or less often is the same run.
+_SAVING: Final = frozenset({"interval_steps", "keep"})
 
 # Dotted path -> why a checkpoint can't be continued when it differs.
 _BOUND: Final[dict[str, str]] = {
@@ -55,6 +61,8 @@ def _digest(value: Any) -> str:
 
 def _identity(plan: RunPlan) -> dict[str, Any]:
     content = plan.model_dump(mode="json", by_alias=True, exclude=set(_OUTSIDE))
+    content["hardware"] = {key: content["hardware"][key] for key in _DEVICES}
+    content["checkpoints"] = {key: value for key, value in content["checkpoints"].items() if key not in _SAVING}
     for step in content["steps"]:
         del step["seconds"]
     return content

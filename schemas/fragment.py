@@ -35,5 +35,6 @@ class Fragment(Frozen):
     flops_per_token: Float = Field(
         0.0, description="Added model FLOPs per token, averaged over the run; may be negative."
     )
+    whole_weights: bool = Field(False, description="Each device must hold whole weights and gradients: no sharding.")
     memory_parameters: Integer = Field(0, description="Added fp32 weights on each device.")
     reason: str = Field(description="What was decided, for the provenance of its algorithms.")

@@ -2,21 +2,63 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
-from schemas.base import Fraction, Frozen, Integer, Name, Text
-from schemas.units import GpuHourPrice, Seconds
+from schemas.base import Float, Fraction, Frozen, Integer, Name, Text, short_for
+from schemas.units import Bandwidth, Bytes, CarbonIntensity, FlopRate, GpuHourPrice, Seconds, Watts
 
-__all__ = ["Hardware", "Launch", "Slurm"]
+__all__ = ["Gpu", "Hardware", "Launch", "Peak", "Slurm"]
+
+
+class Peak(Frozen):
+    """Dense peaks of a device, as its data sheet prints them (without sparsity); a format that is missing can't be used."""
+
+    fp32: FlopRate | None = Field(None, gt=0, le=1e20, description="Vector units in fp32.", examples=["67TFLOP/s"])
+    bf16: FlopRate | None = Field(None, gt=0, le=1e20, description="Tensor cores in bf16.", examples=["989TFLOP/s"])
+    fp16: FlopRate | None = Field(None, gt=0, le=1e20, description="Tensor cores in fp16.", examples=["989TFLOP/s"])
+    fp8: FlopRate | None = Field(None, gt=0, le=1e20, description="Tensor cores in fp8.", examples=["1979TFLOP/s"])
+
+
+class Gpu(Frozen):
+    """A device of the catalogue by its name, some of its figures changed, or one that is your own.
+
+    `gpu: h100-sxm-80gb` is short for `{name: h100-sxm-80gb}`. A name that the catalogue doesn't have needs `memory`,
+    `bandwidth` and `peak`.
+    """
+
+    name: Name = Field(
+        "cpu",
+        description="Device of the catalogue, `cpu` for none, or a name of your own.",
+        examples=["h100-sxm-80gb"],
+    )
+    memory: Bytes | None = Field(
+        None, ge=10**8, le=10**14, description="Memory of one device (a card sold as 80 GB has 80GiB)."
+    )
+    bandwidth: Bandwidth | None = Field(
+        None, gt=0, le=1e16, description="Bandwidth of that memory.", examples=["3.35TB/s"]
+    )
+    peak: Peak = Field(Peak(), description="Dense peaks per number format.")
+    link: Bandwidth | None = Field(
+        None,
+        gt=0,
+        le=1e16,
+        description="To the other devices of its machine, one direction; own device: 16GB/s, as PCIe 4.",
+        examples=["450GB/s"],
+    )
+    tdp: Watts | None = Field(
+        None, gt=0, le=1e5, description="Board power; own device: 400W, as an A100.", examples=["700W"]
+    )
 
 
 class Hardware(Frozen):
-    """Devices to train on."""
+    """Devices to train on, what they cost, and how often they fail."""
 
-    gpu: Name = Field(
-        "cpu", description="Device of the catalogue, such as h100-sxm-80gb; `cpu` for none.", examples=["h100-sxm-80gb"]
+    gpu: Annotated[Gpu, short_for("name")] = Field(
+        Gpu(),
+        description="Device of the catalogue, such as h100-sxm-80gb, or your own with its figures; `cpu` for none.",
     )
     count: Integer = Field(1, ge=1, le=1_000_000, description="Devices in all (on `cpu`: processes).")
     per_node: Integer | None = Field(
@@ -24,6 +66,41 @@ class Hardware(Frozen):
     )
     price: GpuHourPrice | None = Field(None, ge=0, description="Your price; default: the catalogue's, with its date.")
     mfu: Fraction | None = Field(None, gt=0, description="Your measured model FLOP utilization; default: an estimate.")
+    calibration: Text | None = Field(
+        None,
+        description="File that `recipec calibrate` wrote of your own cluster, relative to the recipe.",
+        examples=["cluster.json"],
+    )
+    network: Bandwidth | None = Field(
+        None,
+        gt=0,
+        le=1e16,
+        description="Between machines, per device and direction; default: the catalogue's, own device: 25Gb/s.",
+        examples=["400Gb/s"],
+    )
+    mtbf: Seconds | None = Field(
+        None,
+        gt=0,
+        le=1e10,
+        description="Mean time between failures of one machine; default: 50,700 hours per GPU (Llama 3's report).",
+        examples=["6300h"],
+    )
+    pue: Float = Field(
+        1.1, ge=1, le=5, description="Power of the site per power of its machines; 1.1 as in LLaMA's report."
+    )
+    grid: CarbonIntensity = Field(
+        473.0, le=5000, description="CO2 equivalents of electricity; default: 473g/kWh, the world of 2024 (Ember 2025)."
+    )
+
+    @model_validator(mode="after")
+    def _one_measure(self) -> Hardware:
+        if self.mfu is not None and self.calibration is not None:
+            raise PydanticCustomError(
+                "conflict",
+                "`mfu` and `calibration` both say how fast the cluster is",
+                {"first": "mfu", "key": "calibration", "fix": ""},
+            )
+        return self
 
 
 class Slurm(Frozen):

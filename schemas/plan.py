@@ -12,9 +12,9 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from schemas.base import Float, Fraction, Frozen, Integer, Name, Text
-from schemas.budget import ScalingLawName
 from schemas.data import Selection, Source
 from schemas.evaluation import MLflow, TensorBoard, WandB
+from schemas.forecast import BudgetPlan, ChoicePlan, Estimate, HardwarePlan, LawPlan, ServingPlan
 from schemas.hardware import Slurm
 from schemas.model import Family
 from schemas.techniques import AnyAlgorithm
@@ -24,11 +24,13 @@ __all__ = [
     "FORMAT_VERSION",
     "BudgetPlan",
     "CheckpointsPlan",
+    "ChoicePlan",
     "DataPlan",
     "Estimate",
     "EvaluationPlan",
     "ExecutionPlan",
     "HardwarePlan",
+    "LawPlan",
     "LoggingPlan",
     "ModelPlan",
     "ObjectivePlan",
@@ -39,6 +41,7 @@ __all__ = [
     "Provenance",
     "RunPlan",
     "SchedulePlan",
+    "ServingPlan",
     "SourceShare",
     "Step",
     "StepKind",
@@ -46,7 +49,7 @@ __all__ = [
     "TrainingPlan",
 ]
 
-FORMAT_VERSION = "1.0"
+FORMAT_VERSION = "1.1"
 """major.minor: a reader ignores a newer minor and refuses another major."""
 
 StepKind = Literal["tokenizer", "prepare", "train", "evaluate", "export"]
@@ -90,23 +93,6 @@ class TokenizerPlan(Frozen):
     path: Text | None
     hub: Text | None
     revision: Text | None
-
-
-class BudgetPlan(Frozen):
-    """How much training, and what the scaling law says of it. Losses are nats per token."""
-
-    tokens: Integer
-    train_flops: Float
-    inference_tokens: Integer
-    inference_flops: Float
-    loss: Float
-    scaling_law: ScalingLawName
-    extrapolated: bool = Field(description="The law is asked about sizes or ratios outside of its data.")
-    optimal_parameters: Integer
-    optimal_tokens: Integer
-    tokens_per_parameter: Float
-    max_cost_usd: Float | None
-    max_seconds: Float | None
 
 
 class SourceShare(Frozen):
@@ -174,23 +160,17 @@ class PrecisionPlan(Frozen):
 
 
 class ParallelismPlan(Frozen):
-    """How the model lies on the devices: one copy each (none, ddp), or sharded (fsdp)."""
+    """How the model lies on the devices: one copy each (none, ddp), or sharded (fsdp); devices = shard_degree x replicas."""
 
     strategy: Literal["none", "ddp", "fsdp"]
+    sharding: Literal["none", "gradients", "full"] = Field(
+        description="What devices share: gradients and optimizer states, or weights too."
+    )
+    shard_degree: Integer = Field(description="Devices that share one copy; fewer than all is hybrid sharding.")
+    replicas: Integer = Field(description="Copies of the model states.")
     devices: Integer
     nodes: Integer
     activation_checkpointing: bool
-
-
-class HardwarePlan(Frozen):
-    """Devices, with the catalogue's figures that the estimate used."""
-
-    gpu: Name
-    count: Integer
-    per_node: Integer
-    memory_bytes: Integer
-    peak_flops: Float
-    usd_per_gpu_hour: Float
 
 
 class EvaluationPlan(Frozen):
@@ -234,23 +214,6 @@ class ExecutionPlan(Frozen):
     slurm: Slurm
 
 
-class Estimate(Frozen):
-    """What it will take, before anything runs; `low` and `high` bound tokens/s by what the method has earned."""
-
-    tokens_per_s_per_gpu: Float
-    tokens_per_s_per_gpu_low: Float
-    tokens_per_s_per_gpu_high: Float
-    mfu: Float
-    peak_memory_bytes: Integer
-    hours: Float
-    hours_low: Float
-    hours_high: Float
-    usd: Float
-    usd_low: Float
-    usd_high: Float
-    method: Text
-
-
 class Step(Frozen):
     """One node of the plan's graph."""
 
@@ -275,7 +238,7 @@ class RunPlan(Frozen):
 
     format_version: str
     name: Name
-    fingerprint: str = Field(description="sha256 over all that gives the run its meaning; see compiler/fingerprint.py.")
+    fingerprint: str = Field(description="sha256 over all that gives the run its meaning; see schemas/fingerprint.py.")
     resume_key: str = Field(description="sha256 over what must be equal for a checkpoint to be continued.")
     seed: Integer
     objective: ObjectivePlan

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import Field, WithJsonSchema
 
-from schemas.base import Frozen, Integer, Name, Text
+from schemas.base import Frozen, Integer, Name, Text, short_for
 from schemas.budget import Budget
 from schemas.data import Data
 from schemas.evaluation import Checkpoints, Evaluation, Logging
@@ -20,15 +20,6 @@ from schemas.training import Precision, Training
 __all__ = ["Recipe"]
 
 
-def _short(key: str) -> Any:
-    """Let a bare word stand for a mapping with one key: `precision: bf16`."""
-
-    def expand(value: Any) -> Any:
-        return {key: value} if isinstance(value, str) else value
-
-    return BeforeValidator(expand)
-
-
 class Recipe(Frozen):
     """A training recipe. Everything but `name`, `data.sources` and a model or a budget has a default."""
 
@@ -36,14 +27,14 @@ class Recipe(Frozen):
         description="Names the job's folder: letters, digits, `.`, `_` and `-`.", examples=["quickstart"]
     )
     seed: Integer = Field(17, ge=0, lt=1 << 31, description="Fixes initial weights and the order of data.")
-    objective: Annotated[Objective, _short("kind")] = Field(Objective(), description="What is learnt.")
+    objective: Annotated[Objective, short_for("kind")] = Field(Objective(), description="What is learnt.")
     model: Model = Field(Model(), description="Family and size of the model.")
     tokenizer: Tokenizer = Field(Tokenizer(), description="How text becomes tokens.")
     data: Data = Field(description="Sources, their mixture over time, sequence length.")
     budget: Budget = Field(Budget(), description="How much training, for what quality, within what limits.")
     hardware: Hardware = Field(Hardware(), description="Devices to train on, and their price.")
     training: Training = Field(Training(), description="Batch, optimizer, schedule, duration.")
-    precision: Annotated[Precision, _short("compute")] = Field(Precision(), description="Number formats.")
+    precision: Annotated[Precision, short_for("compute")] = Field(Precision(), description="Number formats.")
     compression: tuple[Pruning, ...] = Field((), description="Methods that make the model smaller while it trains.")
     distillation: Distillation | None = Field(None, description="Learn from a teacher model.")
     averaging: Ema | None = Field(None, description="Average the weights over time.")

@@ -7,14 +7,25 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from schemas.base import Float, Fraction, Frozen, Integer
+from schemas.base import Float, Fraction, Frozen, Integer, short_for
 from schemas.techniques.gradient_clipping import GradientClipping
 from schemas.units import Time, Tokens, TrainingTime
 
-__all__ = ["Optimizer", "OptimizerKind", "Precision", "PrecisionName", "Schedule", "ScheduleKind", "Training"]
+__all__ = [
+    "Optimizer",
+    "OptimizerKind",
+    "Precision",
+    "PrecisionName",
+    "Schedule",
+    "ScheduleKind",
+    "Sharding",
+    "ShardingKind",
+    "Training",
+]
 
 OptimizerKind = Literal["adamw", "decoupled_adamw", "decoupled_lionw", "sgd"]
 ScheduleKind = Literal["cosine", "linear", "constant", "inverse_sqrt"]
+ShardingKind = Literal["auto", "none", "gradients", "full", "hybrid"]
 PrecisionName = Literal["fp32", "bf16", "fp16", "fp8"]
 _Decay = Annotated[Fraction, Field(lt=1)]
 
@@ -50,6 +61,33 @@ class Schedule(Frozen):
     )
 
 
+class Sharding(Frozen):
+    """What devices share of a model instead of each having it whole (ZeRO, FSDP). `sharding: full` is short for a kind."""
+
+    kind: ShardingKind = Field(
+        "auto",
+        description="auto: the fastest layout that fits; none: each device has all; gradients: gradients and optimizer states "
+        "are shared; full: weights too; hybrid: full inside groups of devices, a copy in each group.",
+    )
+    degree: Integer | None = Field(
+        None,
+        ge=2,
+        le=1_000_000,
+        description="hybrid: devices of a group; it divides the devices in all. Default: those of a machine.",
+        examples=[8],
+    )
+
+    @model_validator(mode="after")
+    def _degree_is_of_groups(self) -> Sharding:
+        if self.degree is not None and self.kind != "hybrid":
+            raise PydanticCustomError(
+                "conflict",
+                "only hybrid sharding has groups of devices",
+                {"key": "degree", "fix": "kind: hybrid"},
+            )
+        return self
+
+
 class Training(Frozen):
     """How the model is trained."""
 
@@ -69,6 +107,9 @@ class Training(Frozen):
         None, description="Length of the run, instead of a budget.", examples=["1e9tok", "2000ba"]
     )
     gradient_clipping: GradientClipping | None = Field(None, description="Limits gradients before each step.")
+    sharding: Annotated[Sharding, short_for("kind")] = Field(
+        Sharding(), description="What devices share of weights, gradients and optimizer states."
+    )
     activation_checkpointing: bool | None = Field(
         None,
         strict=True,

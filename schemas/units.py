@@ -17,8 +17,11 @@ from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 __all__ = [
+    "Bandwidth",
     "Bytes",
+    "CarbonIntensity",
     "Count",
+    "FlopRate",
     "Flops",
     "GpuHourPrice",
     "Seconds",
@@ -27,8 +30,11 @@ __all__ = [
     "Tokens",
     "TrainingTime",
     "Usd",
+    "Watts",
     "format_bytes",
+    "format_carbon",
     "format_count",
+    "format_energy",
     "format_flops",
     "format_seconds",
     "format_tokens",
@@ -50,6 +56,20 @@ _BYTES: Final = {
     "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "PB": 10**15,
     "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40, "PiB": 2**50,
 }  # fmt: skip
+# Networks are sold in bits per second, links and memories in bytes.
+_BANDWIDTH: Final = {
+    "B/s": 1, "kB/s": 10**3, "MB/s": 10**6, "GB/s": 10**9, "TB/s": 10**12,
+    "GiB/s": 2**30, "TiB/s": 2**40,
+    "Mb/s": 125 * 10**3, "Gb/s": 125 * 10**6, "Tb/s": 125 * 10**9,
+    "Mbit/s": 125 * 10**3, "Gbit/s": 125 * 10**6, "Tbit/s": 125 * 10**9,
+    "Mbps": 125 * 10**3, "Gbps": 125 * 10**6, "Tbps": 125 * 10**9,
+}  # fmt: skip
+_FLOP_RATE: Final = {
+    "FLOP/s": 1, "GFLOP/s": 10**9, "TFLOP/s": 10**12, "PFLOP/s": 10**15,
+    "GFLOPS": 10**9, "TFLOPS": 10**12, "PFLOPS": 10**15,
+}  # fmt: skip
+_WATTS: Final = {"W": 1, "kW": 10**3}
+_CARBON: Final = {"g/kWh": 1, "kg/kWh": 10**3, "gCO2/kWh": 1, "kgCO2/kWh": 10**3, "gCO2e/kWh": 1, "kgCO2e/kWh": 10**3}
 # No quantity of this field is beyond this, and floats stay exact far enough below it.
 _LARGEST: Final = 10**30
 
@@ -233,6 +253,38 @@ Bytes = Annotated[
     BeforeValidator(_whole(_table("an amount of bytes", _BYTES, "80GB, 512MB or 16GiB"))),
     _schema(["80GB", "512MB", "16GiB"], _table_pattern(_BYTES), description="Bytes; a bare number is bytes."),
 ]
+Bandwidth = Annotated[
+    float,
+    BeforeValidator(_table("bytes or bits per second", _BANDWIDTH, "3.35TB/s, 450GB/s or 400Gb/s")),
+    _schema(
+        ["3.35TB/s", "450GB/s", "400Gb/s"],
+        _table_pattern(_BANDWIDTH),
+        description="Bytes (B/s) or bits (b/s) per second; a bare number is bytes per second.",
+    ),
+]
+FlopRate = Annotated[
+    float,
+    BeforeValidator(_table("floating-point operations per second", _FLOP_RATE, "989TFLOP/s or 1.98PFLOP/s")),
+    _schema(
+        ["989TFLOP/s", "1.98PFLOP/s"],
+        _table_pattern(_FLOP_RATE),
+        description="Floating-point operations per second.",
+    ),
+]
+Watts = Annotated[
+    float,
+    BeforeValidator(_table("a power", _WATTS, "700W or 1.2kW")),
+    _schema(["700W", "1.2kW"], _table_pattern(_WATTS), description="Power; a bare number is watts."),
+]
+CarbonIntensity = Annotated[
+    float,
+    BeforeValidator(_table("CO2 per energy", _CARBON, "0.48kg/kWh or 56g/kWh")),
+    _schema(
+        ["0.48kg/kWh", "56g/kWh"],
+        _table_pattern(_CARBON),
+        description="CO2 equivalents of a kilowatt-hour; a bare number is grams.",
+    ),
+]
 TrainingTime = Annotated[
     Time,
     BeforeValidator(parse_time),
@@ -247,13 +299,12 @@ TrainingTime = Annotated[
 
 
 def _short(value: float, steps: tuple[tuple[float, str], ...]) -> str:
-    for scale, suffix in steps:
-        if abs(value) >= scale * 0.9995:
-            return f"{value / scale:.4g}{suffix}"
-    return f"{value:.4g}"
+    """Four digits in the largest unit that the value fills; in the last one if it fills none."""
+    scale, suffix = next((step for step in steps if abs(value) >= step[0] * 0.9995), steps[-1])
+    return f"{value / scale:.4g}{suffix}"
 
 
-_DECIMAL: Final = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
+_DECIMAL: Final = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"), (1, ""))
 
 
 def format_count(value: float) -> str:
@@ -273,7 +324,7 @@ def format_usd(value: float) -> str:
 
 def format_bytes(value: float) -> str:
     """`80e9` -> `80 GB` (decimal, as GPU memory is sold)."""
-    return _short(value, ((1e15, " PB"), (1e12, " TB"), (1e9, " GB"), (1e6, " MB"), (1e3, " kB"), (0, " B")))
+    return _short(value, ((1e15, " PB"), (1e12, " TB"), (1e9, " GB"), (1e6, " MB"), (1e3, " kB"), (1, " B")))
 
 
 def format_seconds(value: float) -> str:
@@ -290,3 +341,13 @@ def format_seconds(value: float) -> str:
 def format_flops(value: float) -> str:
     """`1e22` -> `1.00e+22 FLOP`."""
     return f"{value:.3g} FLOP"
+
+
+def format_energy(value: float) -> str:
+    """Kilowatt-hours: `4200` -> `4.2 MWh`; watt-hours below one."""
+    return _short(value * 1e3, ((1e9, " GWh"), (1e6, " MWh"), (1e3, " kWh"), (1, " Wh")))
+
+
+def format_carbon(value: float) -> str:
+    """Kilograms of CO2 equivalents: `4200` -> `4.2 t CO2e`; grams below one."""
+    return _short(value * 1e3, ((1e9, " kt"), (1e6, " t"), (1e3, " kg"), (1, " g"))) + " CO2e"

@@ -34,10 +34,20 @@ def tiny_plan(**changes: Any) -> RunPlan:
             "kind": "bpe", "vocab_size": 512, "max_bytes": 200_000, "path": None, "hub": None, "revision": None,
         },
         "budget": {
-            "tokens": tokens, "train_flops": 1e9, "inference_tokens": 0, "inference_flops": 0.0, "loss": 6.0,
-            "scaling_law": "besiroglu", "extrapolated": True,
-            "optimal_parameters": 1, "optimal_tokens": 1, "tokens_per_parameter": 0.2,
-            "max_cost_usd": None, "max_seconds": None,
+            "tokens": tokens, "train_flops": 1e9, "objective": "flops", "inference_tokens": 0, "inference_flops": 0.0,
+            "inference_usd": 0.0, "serving": None, "effective_inference_tokens": 0.0, "lifetime_flops": 1e9,
+            "lifetime_usd": 0.0, "loss": 6.0, "loss_low": None, "loss_high": None, "scaling_law": "besiroglu",
+            "law": {
+                "e": 1.8172, "a": 482.01, "b": 2085.43, "alpha": 0.3478, "beta": 0.3658, "source": "by hand",
+                "num_runs": None, "sha256": None,
+            },
+            "extrapolated": True, "optimal_parameters": 1, "optimal_tokens": 1, "optimal_loss": 6.0,
+            "snapped_loss_delta": 0.0, "binding": "", "unconstrained": None, "tokens_per_parameter": 0.2,
+            "unique_tokens": None, "epochs": 0.0, "repetition_loss": 0.0,
+            "chinchilla": {
+                "parameters": 1, "tokens": 1, "loss": 6.0, "train_flops": 6.0, "lifetime_flops": 6.0, "lifetime_usd": 0.0,
+            },
+            "max_cost_usd": None, "max_seconds": None, "max_gpus": None,
         },
         "data": {
             "sequence_length": sequence_length,
@@ -63,7 +73,10 @@ def tiny_plan(**changes: Any) -> RunPlan:
             "deterministic": True,
         },
         "precision": {"param": "fp32", "compute": "fp32", "reduce": "fp32"},
-        "parallelism": {"strategy": "none", "devices": 1, "nodes": 1, "activation_checkpointing": False},
+        "parallelism": {
+            "strategy": "none", "sharding": "none", "shard_degree": 1, "replicas": 1, "devices": 1, "nodes": 1,
+            "activation_checkpointing": False,
+        },
         "algorithms": [],
         "evaluation": {
             "holdout": 0.05, "interval_steps": 6, "max_tokens": 4096, "prompts": ["def main("], "max_new_tokens": 8,
@@ -72,8 +85,10 @@ def tiny_plan(**changes: Any) -> RunPlan:
             "interval_steps": 4, "keep": 2, "export": True, "export_dtype": "fp32", "max_shard_bytes": 5_000_000_000,
         },
         "hardware": {
-            "gpu": "cpu", "count": 1, "per_node": 1, "memory_bytes": 16_000_000_000, "peak_flops": 1e11,
-            "usd_per_gpu_hour": 0.0,
+            "gpu": "cpu", "count": 1, "per_node": 1, "memory_bytes": 16_000_000_000, "memory_bandwidth": 2e10,
+            "peak_flops": 1e11, "link_bandwidth": 5e9, "link_devices": 1, "network_bandwidth": 1e9, "tdp_watts": 65.0,
+            "usd_per_gpu_hour": 0.0, "usd_per_gpu_hour_low": 0.0, "usd_per_gpu_hour_high": 0.0, "price_source": "by hand",
+            "mtbf_hours": 50_000.0, "pue": 1.1, "co2e_kg_per_kwh": 0.473,
         },
         "logging": {
             "interval_steps": 1, "console": True, "jsonl": True, "tensorboard": None, "mlflow": None, "wandb": None,
@@ -81,8 +96,19 @@ def tiny_plan(**changes: Any) -> RunPlan:
         "execution": {"workers": 0, "cache": None, "threads": None, "offline": True, "slurm": {}},
         "estimate": {
             "tokens_per_s_per_gpu": 1000.0, "tokens_per_s_per_gpu_low": 500.0, "tokens_per_s_per_gpu_high": 2000.0,
-            "mfu": 0.1, "peak_memory_bytes": 1_000_000, "hours": 0.01, "hours_low": 0.005, "hours_high": 0.02, "usd": 0.0,
-            "usd_low": 0.0, "usd_high": 0.0, "method": "by hand",
+            "mfu": 0.1, "peak_memory_bytes": 1_000_000, "peak_memory_bytes_low": 900_000,
+            "peak_memory_bytes_high": 1_100_000, "memory_limit_bytes": 15_000_000_000,
+            "memory_parts": {"parameters": 400_000, "activations": 600_000}, "memory_instant": "end of the forward pass",
+            "step_parts": {"matmul": 0.4, "overhead": 0.1},
+            "time_parts": {
+                "startup": 10.0, "prepare": 2.0, "training": 6.0, "evaluation": 2.0, "checkpoints": 1.0, "restarts": 0.0,
+            },
+            "hours": 21 / 3600, "hours_low": 0.003, "hours_high": 0.02,
+            "usd_parts": {
+                "startup": 0.0, "prepare": 0.0, "training": 0.0, "evaluation": 0.0, "checkpoints": 0.0, "restarts": 0.0,
+            },
+            "usd": 0.0, "usd_low": 0.0, "usd_high": 0.0, "energy_kwh": 0.0004, "co2e_kg": 0.0002,
+            "inference_usd": 0.0, "lifetime_usd": 0.0, "method": "by hand",
         },
         "steps": [
             {"id": "tokenizer", "kind": "tokenizer", "inputs": [], "source": None, "devices": 1, "seconds": 1.0},

@@ -10,12 +10,12 @@ from typing import Literal
 from compiler.frontend.spans import RecipeError, SpanIndex
 from compiler.pipeline import Compiled, compile_recipe
 from compiler.preflight import preflight
-from compiler.render.console import Format, color_of, emit_json, warn, width_of
+from compiler.render.console import Exit, Format, color_of, emit_json, warn, width_of
 from compiler.render.diagnostics import render
 from schemas.diagnostics import Diagnostic, DiagnosticsError, Severity
 from schemas.plan import RunPlan
 
-__all__ = ["compiled", "findings_as_json", "plan_or_error", "report", "roots_of", "show"]
+__all__ = ["compiled", "failed", "findings_as_json", "plan_or_error", "report", "roots_of", "show"]
 
 
 def roots_of(recipe: Path) -> tuple[Path, ...]:
@@ -43,11 +43,20 @@ def show(findings: tuple[Diagnostic, ...], spans: SpanIndex) -> None:
 def plan_or_error(recipe: Path, overrides: tuple[str, ...], output: Format) -> tuple[RunPlan | None, SpanIndex]:
     """The plan, with findings shown; None after errors were shown in the command's format."""
     result = compiled(recipe, overrides)
-    if result.plan is None and output is Format.JSON:
-        emit_json({"diagnostics": findings_as_json(result.findings, result.spans)})
+    if result.plan is None:
+        failed(result, output)
     else:
         show(result.findings, result.spans)
     return result.plan, result.spans
+
+
+def failed(result: Compiled, output: Format) -> Exit:
+    """Show why there is no plan, in the command's format; the exit code that says it."""
+    if output is Format.JSON:
+        emit_json({"diagnostics": findings_as_json(result.findings, result.spans)})
+    else:
+        show(result.findings, result.spans)
+    return Exit.RECIPE
 
 
 def findings_as_json(findings: tuple[Diagnostic, ...], spans: SpanIndex) -> list[object]:

@@ -6,9 +6,21 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from compiler.commands.common import compiled, findings_as_json, plan_or_error, report, show
+from compiler.commands.common import compiled, failed, findings_as_json, plan_or_error, report, show
 from compiler.frontend.spans import SpanIndex
-from compiler.render.console import CheckFormat, Exit, Format, color_of, emit_json, say, warn, width_of
+from compiler.pipeline import Compiled
+from compiler.render.console import (
+    CheckFormat,
+    Exit,
+    Format,
+    PlanFormat,
+    color_of,
+    emit_json,
+    look_of,
+    say,
+    warn,
+    width_of,
+)
 from schemas.codes import CATALOGUE
 from schemas.diagnostics import DiagnosticsError, Severity
 from schemas.plan import RunPlan
@@ -39,19 +51,72 @@ def check(recipes: list[Path], overrides: tuple[str, ...], output: CheckFormat) 
     return worst
 
 
-def plan(recipe: Path, overrides: tuple[str, ...], against: Path | None, output: Format) -> int:
-    """One screen: what it will do and cost, or how it differs from an older plan."""
-    made, _ = plan_or_error(recipe, overrides, output)
-    if made is None:
-        return Exit.RECIPE
+def plan(
+    recipe: Path,
+    overrides: tuple[str, ...],
+    against: Path | None,
+    html: Path | None,
+    output: PlanFormat,
+    *,
+    trace: bool = False,
+) -> int:
+    """One screen: what it will do and cost, or how it differs from an older plan; also as a page for browsers."""
+    if output is PlanFormat.CSV:
+        warn("error: one plan is no table; --format csv goes with --sweep, such as --sweep budget.tokens=1B,2B,4B")
+        return Exit.USAGE
+    if trace and against is not None:
+        warn("error: --trace shows one plan, and --against compares two: give one of them")
+        return Exit.USAGE
+    kind = Format(output.value)
+    result = compiled(recipe, overrides)
+    if result.plan is None:
+        return failed(result, kind)
+    show(result.findings, result.spans)
+    if html is not None and (code := _write_page(result, html, kind)) != Exit.FINE:
+        return code
     if against is not None:
-        return _compare(against, made, output)
-    if output is Format.JSON:
-        say(made.model_dump_json(by_alias=True, indent=2))
+        return _compare(against, result.plan, kind)
+    if trace:
+        return _trace(result.plan, kind)
+    look = look_of(sys.stdout)
+    if kind is Format.JSON:
+        say(result.plan.model_dump_json(by_alias=True, indent=2, ensure_ascii=not look.unicode))
     else:
         from compiler.render.plan import render_plan
 
-        say(render_plan(made, width_of(sys.stdout)))
+        say(render_plan(result.plan, look))
+    return Exit.FINE
+
+
+def _write_page(result: Compiled, file: Path, output: Format) -> int:
+    """The plan as a page; where it went is no part of the result, so it is said on stderr."""
+    from compiler.atomic import write_file
+    from compiler.render.page import render_page
+    from compiler.render.visible import clean
+
+    try:
+        write_file(file, render_page(result))
+    except DiagnosticsError as error:
+        report(error, output)
+        return Exit.FAILED
+    warn(f"page: {clean(str(file))}")
+    return Exit.FINE
+
+
+def _trace(made: RunPlan, output: Format) -> int:
+    """The plan, and its memory by a trace beside the closed form."""
+    from compiler.commands.trace import traced
+    from compiler.render.plan import render_plan
+    from compiler.render.trace import render_trace
+
+    found = traced(made)
+    if isinstance(found, int):
+        return found
+    if output is Format.JSON:
+        emit_json({**made.model_dump(mode="json", by_alias=True), "trace": found.as_dict()})
+    else:
+        say(render_plan(made, look_of(sys.stdout)))
+        say(render_trace(found))
     return Exit.FINE
 
 

@@ -66,16 +66,49 @@ def _intermediate(family: Family, hidden: int) -> int:
 
 
 def _heads(hidden: int) -> int:
-    """Heads of 128 from width 2048 on, of 64 below, of 32 where even that leaves fewer than two."""
-    for size in (128,) * (hidden >= 2048) + (64, 32, 16, 8):
+    """Heads of 128 where eight or more of them fill a width from 2048 on; else of 64, of 32 where fewer than two are left.
+
+    Numbers of heads that divide by 8 are what tensor parallelism inside a machine needs.
+    """
+    for size in (128,) * (hidden >= 2048 and hidden % 1024 == 0) + (64, 32, 16, 8):
         if hidden % size == 0 and hidden // size >= 2:
             return hidden // size
     return 1
 
 
+def _kv_heads(family: Family, hidden: int, heads: int) -> int:
+    """Eight key-value heads for llama from width 2048 on, as in all sizes of Llama 3 (1B to 405B), Mistral 7B and Llama-2 70B.
+
+    Eight still divide over the GPUs of a machine, and serving reads a cache that is `heads / 8` times smaller.
+    """
+    return 8 if family == "llama" and hidden >= 2048 and heads > 8 and heads % 8 == 0 else heads
+
+
 def _aspect(parameters: float) -> float:
     """Width per layer of published models: about 30 at 10M, 64 at 125M, 100 at 1.3B and 128 at 7B and more."""
     return min(128.0, max(24.0, 64.0 * math.pow(parameters / 125e6, 0.18)))
+
+
+def _widths(target: float, start: Dimensions, fixed: frozenset[str]) -> range:
+    """Widths worth trying, few enough for a search of some milliseconds at any size up to 10^14 parameters."""
+    # A layer has about 12 h^2 parameters.
+    if "layers" in fixed:
+        usual = math.sqrt(target / (12 * start.layers))
+    else:
+        usual = (target * _aspect(target) / 12) ** (1 / 3)
+    if "heads" in fixed:
+        # The heads that the recipe fixes must divide the width, into sizes that kernels have, even ones in any case.
+        step = start.heads * next((size for size in (64, 32, 16, 8) if size * start.heads <= usual / 2), 2)
+    else:
+        # Kernels like multiples of 128, and from 300M on the heads should divide by 8; layers that the recipe fixes leave
+        # the width alone to meet the size.
+        steps = ((1e8, 128), (1e7, 64)) if "layers" in fixed else ((3e9, 1024), (3e8, 512), (1e8, 128), (1e7, 64))
+        step = next((size for least, size in steps if target >= least), 32)
+    # Where embeddings or an MLP that the recipe fixes take most of the parameters, the usual width says little.
+    free = "intermediate" not in fixed and target >= 3e9
+    least = max(step, int(usual / 2 / step) * step) if free else step
+    most = max(least, math.ceil(usual * (2 if free else 8) / step) * step)
+    return range(least, most + 1, max(step, (most - least) // 256 // step * step))
 
 
 def solve(target: float, start: Dimensions, fixed: frozenset[str] = frozenset()) -> Dimensions:
@@ -87,10 +120,7 @@ def solve(target: float, start: Dimensions, fixed: frozenset[str] = frozenset())
         fixed: names of the dimensions that must stay (`hidden`, `layers`, `heads`, `kv_heads`, `intermediate`).
     """
     best, best_score = start, math.inf
-    # Wide models step by four heads of 128, so that heads divide by the usual tensor-parallel degrees.
-    multiple = 512 if target >= 3e9 else 128 if target >= 3e8 else 64 if target >= 1e7 else 32
-    widths = [start.hidden] if "hidden" in fixed else range(multiple, 65_536 + 1, multiple)
-    for hidden in widths:
+    for hidden in [start.hidden] if "hidden" in fixed else _widths(target, start, fixed):
         shape = _fill(start, hidden, fixed)
         one = count_parameters(replace(shape, layers=1))
         layer = count_parameters(replace(shape, layers=2)) - one
@@ -111,10 +141,15 @@ def solve(target: float, start: Dimensions, fixed: frozenset[str] = frozenset())
 
 def _fill(start: Dimensions, hidden: int, fixed: frozenset[str]) -> Dimensions:
     heads = start.heads if "heads" in fixed else _heads(hidden)
+    if "kv_heads" in fixed:
+        kv_heads = start.kv_heads
+    else:
+        # Whoever chooses the heads gets plain attention unless they ask for another one.
+        kv_heads = heads if "heads" in fixed else _kv_heads(start.family, hidden, heads)
     return replace(
         start,
         hidden=hidden,
         heads=heads,
-        kv_heads=start.kv_heads if "kv_heads" in fixed else heads,
+        kv_heads=kv_heads,
         intermediate=start.intermediate if "intermediate" in fixed else _intermediate(start.family, hidden),
     )

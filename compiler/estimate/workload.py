@@ -12,7 +12,7 @@ from typing import Literal
 from compiler.catalogue import Device
 from schemas.training import PrecisionName
 
-__all__ = ["AttentionKernel", "Layout", "Numerics", "Recompute", "Shape", "Sharding", "Workload"]
+__all__ = ["AttentionKernel", "ComputeFormat", "Layout", "Numerics", "Recompute", "Shape", "Sharding", "Workload"]
 
 AttentionKernel = Literal["flash2", "flash1", "fused", "eager"]
 """flash2 also stands for torch's SDPA; fused is Megatron's fused softmax, which like eager writes the scores to memory."""
@@ -115,9 +115,14 @@ class Workload:
         attention: kernel of attention.
         recompute: activation checkpointing.
         stack: software whose behaviour the calibration knows (`composer`, `megatron`, ...; see compiler/estimate/table.py).
+        release: of the stack, where the calibration tells releases apart (`torch-1.12`); empty is the newest known.
+        fused_norm: norms run in a kernel of their own, which reads and writes once and keeps its input only.
         compiled: torch.compile or an XLA-like whole-graph compiler fuses pointwise work.
         extra_parameters: further weights held on each device in fp32 (moving average, mask, teacher).
         extra_flops_per_token: model FLOPs that techniques add to a token (a teacher's forward pass); may be negative.
+        dropout: residuals and attention have dropout, whose masks are kept.
+        z_loss: the loss has a term in the logarithm of the softmax's sum, which keeps another copy of the logits.
+        distilled: the loss has a term in a teacher's logits.
     """
 
     shape: Shape
@@ -130,9 +135,14 @@ class Workload:
     attention: AttentionKernel = "flash2"
     recompute: Recompute = "none"
     stack: str = "composer"
+    release: str = ""
     compiled: bool = False
+    fused_norm: bool = False
     extra_parameters: int = 0
     extra_flops_per_token: float = 0.0
+    dropout: bool = False
+    z_loss: bool = False
+    distilled: bool = False
 
     @property
     def tokens_per_step(self) -> int:

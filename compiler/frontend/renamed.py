@@ -36,9 +36,16 @@ _TABLE: Final = {
     "data.selection.deduplicate": "dedup dedup_exact",
     "budget.tokens": "max_tokens total_tokens num_tokens train_tokens max_train_tokens n_tokens",
     "budget.max_cost": "max_usd max_price",
+    "budget.cost": "budget_usd spend",
+    "budget.time": "deadline deadline_days",
+    "budget.match_chinchilla": "chinchilla_params chinchilla",
+    "budget.constraints.max_parameters": "max_params",
+    "budget.constraints.min_parameters": "min_params",
+    "budget.constraints.max_tokens_per_parameter": "tokens_per_param_max",
     "hardware.gpu": "gpu_type accelerator device_type gpus_type",
     "hardware.count": "num_gpus n_gpus gpus gpu_num world_size num_devices",
     "hardware.per_node": "gpus_per_node nproc_per_node devices_per_node",
+    "hardware.price": "price_per_gpu_hour gpu_price cost_per_gpu_hour usd_per_gpu_hour price_per_hour",
     "training.batch": "global_train_batch_size global_batch_size train_batch_size batch_size total_batch_size"
     " global_batch_tokens",
     "training.microbatch": "device_train_microbatch_size micro_batch_size per_device_train_batch_size"

@@ -27,5 +27,6 @@ def lower(technique: Technique, draft: Draft, /) -> Fragment:
                 help="kind: norm",
             ),
         ),
+        whole_weights=technique.kind != "norm",  # only the norm can be had from parts
         reason=f"{technique.kind} at most {technique.threshold:g}, all along",
     )

@@ -40,5 +40,6 @@ def lower(technique: Technique, draft: Draft, /) -> Fragment:
                 help="scope: layer",
             ),
         ),
+        whole_weights=True,  # a layer is ranked as a whole
         reason=f"cubic from 0 to {technique.sparsity:g} between steps {start} and {end}",
     )

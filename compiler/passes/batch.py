@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
+from compiler.budgeting.aim import ESTIMATED
 from compiler.draft import Batch, Draft
-from compiler.estimate.scaling_law import LAWS
+from compiler.estimate.scaling_law import train_flops
 from schemas.budget import TARGETS
 from schemas.units import format_count, format_tokens
 
@@ -20,20 +21,12 @@ def _usual_tokens(parameters: int) -> float:
     return 160 * 2048 * math.pow(parameters / 108e6, 2 / 3)
 
 
-def _wanted_tokens(draft: Draft) -> tuple[Draft, float]:  # noqa: PLR0911  # one answer for each kind of budget
+def _wanted_tokens(draft: Draft) -> tuple[Draft, float]:
     """Tokens that the budget asks of the model that was chosen; 20 per parameter after an error, to go on with."""
-    budget, n = draft.recipe.budget, draft.model.num_parameters
-    law = LAWS[budget.scaling_law]
-    loss = budget.target_loss
-    if draft.targets.tokens is not None:
-        return draft, draft.targets.tokens
+    budget, n, targets = draft.recipe.budget, draft.model.num_parameters, draft.targets
     if budget.tokens_per_parameter is not None:
         return draft, budget.tokens_per_parameter * n
-    if budget.flops is not None:
-        return draft, budget.flops / (6 * n)
-    if budget.match_chinchilla is not None:
-        loss = law.chinchilla_from_parameters(budget.match_chinchilla).loss
-    if loss is None:
+    if targets.aim is None:
         return draft.find(
             draft.diagnostic(
                 "RC304",
@@ -42,21 +35,45 @@ def _wanted_tokens(draft: Draft) -> tuple[Draft, float]:  # noqa: PLR0911  # one
                 help=f"budget: {{tokens: {format_tokens(20 * n)}}}   # about 20 tokens per parameter",
             )
         ), 20.0 * n
-    if loss <= law.e:  # reported with the target itself
+    aim = targets.aim
+    tokens = targets.market.tokens_for(aim.goal, aim.value, n)
+    if aim.goal == "lifetime" and tokens <= 0:  # passes/lifetime.py says what the smallest run and its serving cost
+        return draft, 0.0
+    if 0 < tokens < _MOST_TOKENS:
+        return draft, _within_limits(draft, tokens)
+    if any(finding.code == "RC301" for finding in draft.findings):  # the target itself is out of reach
         return draft, 20.0 * n
-    smallest = law.least_parameters_for(loss)
-    if n > smallest and (tokens := law.tokens_for(loss, n)) < _MOST_TOKENS:
-        return draft, tokens
+    smallest = targets.market.law.least_parameters_for(aim.value)
     return draft.find(
         draft.diagnostic(
             "RC301",
-            f"{format_count(n)} parameters don't reach a loss of {loss:.4g} with any amount of data that there is",
+            f"{format_count(n)} parameters don't reach a loss of {aim.value:.4g} with any amount of data that there is",
             "model",
             "size",
             help=f"size: {format_count(smallest * 1.5)}",
-            reason=f"by the law `{budget.scaling_law}` it takes more than {format_count(smallest)} parameters",
+            reason=f"by the law `{targets.market.law.name}` it takes more than {format_count(smallest)} parameters",
         )
     ), 20.0 * n
+
+
+def _smallest(draft: Draft, tokens: int) -> str:
+    """The budget that is just enough for so many tokens, in the words of its target."""
+    aim, n, market = draft.targets.aim, draft.model.num_parameters, draft.targets.market
+    if aim is not None and aim.key == "flops":
+        return f"budget: {{flops: {train_flops(n, tokens) * 1.01:.3g}}}"
+    if aim is not None and aim.goal == "loss":
+        return f"budget: {{target_loss: {market.loss(n, tokens) * 0.999:.4g}}}"
+    return f"budget: {{tokens: {tokens} tok}}"
+
+
+def _within_limits(draft: Draft, tokens: float) -> float:
+    """What may be spent, or nearly reaches a loss, keeps to the constraints; passes/budget.py says of others that they don't."""
+    market, aim, n = draft.targets.market, draft.targets.aim, draft.model.num_parameters
+    most = min(market.limits.most_tokens, market.limits.max_tokens_per_parameter * n)
+    spent = aim is not None and aim.goal in ("training", "lifetime")
+    # Whole dimensions move the model by a few per cent from the one that just keeps the limit.
+    near = aim is not None and aim.goal == "loss" and market.loss(n, most) < aim.value * 1.005
+    return most if tokens > most and (spent or near) else tokens
 
 
 def _conflict(draft: Draft) -> Draft:
@@ -142,6 +159,8 @@ def batch(draft: Draft) -> Draft:
         draft, tokens = _wanted_tokens(draft)
         draft, samples = _samples(draft, tokens)
         steps = round(tokens / (samples * length))
+    if steps < 1 and draft.targets.aim is not None and draft.targets.aim.key in ESTIMATED:
+        steps = 1  # passes/lifetime.py says what it costs, and whether that is too much
     if steps < 1:
         steps = 1
         said = draft.recipe.training.batch is not None
@@ -150,8 +169,7 @@ def batch(draft: Draft) -> Draft:
                 "RC301",
                 f"the run is shorter than one batch of {samples * length} tokens",
                 *(("training", "batch") if said else ("budget",)),
-                help=f"budget: {{tokens: {samples * length} tok}}   # at least"
-                + (", or a smaller `batch`" if said else ""),
+                help=f"{_smallest(draft, samples * length)}   # at least" + (", or a smaller `batch`" if said else ""),
             )
         )
     return draft.note("batch", Batch(samples=samples, tokens=samples * length, steps=steps, epoch_tokens=epoch_tokens))

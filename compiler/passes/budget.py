@@ -1,75 +1,217 @@
-"""What the run amounts to: exact tokens, FLOPs, and the loss that the scaling law expects."""
+"""What the run amounts to: exact tokens, FLOPs, the loss that the law expects, and the choices that were not made."""
 
 from __future__ import annotations
 
+import math
+
 from compiler.draft import Draft
-from compiler.estimate.scaling_law import LAWS, inference_flops, train_flops
-from compiler.provenance import Because, From, Reason
+from compiler.estimate.optimum import Market, Unreachable
+from compiler.estimate.scaling_law import Point, inference_flops, train_flops
+from compiler.passes.targets import objective_of
 from schemas.diagnostics import Severity
-from schemas.plan import BudgetPlan
-from schemas.units import format_tokens
+from schemas.plan import BudgetPlan, ChoicePlan
+from schemas.units import format_count, format_tokens
 
 __all__ = ["budget"]
 
+_NEAR = 0.02
+"""A limit that the plan comes this close to is the one that binds: whole layers and batches keep it from being met exactly."""
 
-def _tokens_reason(draft: Draft) -> Because:
-    said, asked = draft.recipe.budget, draft.batch
-    rounding = f"{asked.steps} steps of {asked.tokens} tokens"
-    if draft.recipe.training.duration is not None:
-        return From("training.duration", rounding)
-    for name in ("tokens", "tokens_per_parameter", "flops", "target_loss", "match_chinchilla"):
-        if getattr(said, name) is not None:
-            return From(f"budget.{name}", rounding)
-    return Reason(rounding)
+_LEAST = 1e-9
+"""Above the irreducible loss: steep laws get so close that a float sees no difference."""
+_SNAP = 0.05
+"""Whole dimensions may miss a size by this much."""
 
 
 def budget(draft: Draft) -> Draft:
-    """Fill `budget`."""
-    said, n, tokens = draft.recipe.budget, draft.model.num_parameters, draft.batch.total_tokens
-    law = LAWS[said.scaling_law]
+    """Note the budget without the dollars of a lifetime, as `unpriced`: those need the estimate, which needs the tokens."""
+    said, targets = draft.recipe.budget, draft.targets
+    n, tokens, market, known = draft.model.num_parameters, draft.batch.total_tokens, targets.market, targets.known
+    draft = _check_limits(_warn(draft))
     served = said.inference.total_tokens if said.inference else 0
-    if tokens / n > law.most_tokens_per_parameter:
+    loss = market.loss(n, tokens)
+    fresh = known.law.loss(n, tokens)
+    optimum = targets.found.point if targets.found else Point(n, tokens, loss)
+    free = _free(draft)
+    low, high = known.fit.interval(n, tokens) if known.fit else (None, None)
+    unique = market.limits.unique_tokens
+    section = BudgetPlan(
+        tokens=tokens,
+        train_flops=train_flops(n, tokens),
+        objective=objective_of(said),
+        inference_tokens=served,
+        inference_flops=inference_flops(n, served),
+        inference_usd=targets.rates.inference_usd(n),
+        serving=targets.serving,
+        effective_inference_tokens=market.served,
+        lifetime_flops=train_flops(n, tokens) + inference_flops(n, served),
+        lifetime_usd=0.0,
+        loss=loss,
+        loss_low=low,
+        loss_high=high,
+        scaling_law=known.law.name,
+        law=known.plan,
+        extrapolated=not known.law.covers(n, tokens),
+        optimal_parameters=round(optimum.parameters),
+        optimal_tokens=round(optimum.tokens),
+        optimal_loss=optimum.loss,
+        snapped_loss_delta=_given_up(draft, loss),
+        binding=_binding(draft),
+        unconstrained=_choice(free, served) if free else None,
+        tokens_per_parameter=tokens / n,
+        unique_tokens=round(unique) if math.isfinite(unique) else None,
+        epochs=tokens / unique,
+        repetition_loss=loss - fresh,
+        chinchilla=_choice(known.law.chinchilla_from_loss(max(loss, known.law.e + _LEAST)), served),
+        max_cost_usd=said.max_cost,
+        max_seconds=said.max_hours,
+        max_gpus=said.max_gpus,
+    )
+    return draft.note("unpriced", section)
+
+
+def _choice(point: Point, served: float) -> ChoicePlan:
+    training = train_flops(point.parameters, point.tokens)
+    return ChoicePlan(
+        parameters=round(point.parameters),
+        tokens=round(point.tokens),
+        loss=point.loss,
+        train_flops=training,
+        lifetime_flops=training + inference_flops(point.parameters, served),
+        lifetime_usd=0.0,
+    )
+
+
+def _free(draft: Draft) -> Point | None:
+    """The optimum without limits and with fresh data, where that is another one."""
+    targets = draft.targets
+    if targets.aim is None or targets.found is None:
+        return None
+    free = Market(targets.market.law, targets.market.served).best(targets.aim.goal, targets.aim.value)
+    return free if abs(math.log(free.parameters / targets.found.point.parameters)) > 1e-6 else None
+
+
+def _given_up(draft: Draft, loss: float) -> float:
+    """Loss against the continuous optimum that costs as much over its life and keeps the same limits."""
+    market, n, tokens = draft.targets.market, draft.model.num_parameters, draft.batch.total_tokens
+    try:
+        best = market.best_within("lifetime", market.lifetime(n, tokens)).point
+    except Unreachable:  # whole dimensions put the model just outside of a limit
+        return 0.0
+    return max(0.0, loss - best.loss)
+
+
+def _binding(draft: Draft) -> str:
+    """The limits that moved the optimum, or that the plan touches because the recipe fixes its model."""
+    found, limits = draft.targets.found, draft.targets.market.limits
+    if found is not None and found.binding:
+        return found.binding
+    n, tokens = draft.model.num_parameters, draft.batch.total_tokens
+    touched = [
+        name
+        for name, value, limit in (
+            ("unique_tokens", tokens, limits.most_tokens),
+            ("max_tokens_per_parameter", tokens / n, limits.max_tokens_per_parameter),
+        )
+        if value > limit * (1 - _NEAR) and draft.targets.aim is not None and draft.targets.aim.goal != "tokens"
+    ]
+    return " and ".join(touched)
+
+
+def _warn(draft: Draft) -> Draft:
+    """Findings where the law is stretched past its data: by the ratio always, by the size where the law chose or was aimed at."""
+    law, aim, n = draft.targets.known.law, draft.targets.aim, draft.model.num_parameters
+    ratio = draft.batch.total_tokens / n
+    if ratio > law.most_tokens_per_parameter:
         draft = draft.find(
             draft.diagnostic(
                 "RC303",
-                f"{tokens / n:.0f} tokens per parameter is beyond the {law.most_tokens_per_parameter:.0f} of the law's data",
+                f"{ratio:.0f} tokens per parameter is beyond the {law.most_tokens_per_parameter:.0f} of the law's data",
                 "budget",
-                reason=f"the loss of the law `{said.scaling_law}` promises too much there",
+                reason=f"the loss of the law `{law.name}` promises too much there",
                 help=f"{format_tokens(law.most_tokens_per_parameter * n)} would stay within it; the run itself is fine",
                 severity=Severity.WARNING,
             )
         )
-    section = BudgetPlan(
-        tokens=tokens,
-        train_flops=train_flops(n, tokens),
-        inference_tokens=served,
-        inference_flops=inference_flops(n, served),
-        loss=law.loss(n, tokens),
-        scaling_law=said.scaling_law,
-        extrapolated=not law.covers(n, tokens),
-        optimal_parameters=round(draft.targets.optimal_parameters) or n,
-        optimal_tokens=round(draft.targets.optimal_tokens) or tokens,
-        tokens_per_parameter=tokens / n,
-        max_cost_usd=said.max_cost,
-        max_seconds=said.max_hours,
-    )
-    optimum = Reason(f"least 6 N D + 2 N T at the same loss, law `{said.scaling_law}` ({law.source})")
-    return draft.fill(
-        "budget",
-        section,
-        {
-            "tokens": _tokens_reason(draft),
-            "train_flops": Reason("6 N D"),
-            "inference_tokens": From("budget.inference"),
-            "inference_flops": Reason("2 N T"),
-            "loss": Reason(f"L(N, D) = E + A/N^alpha + B/D^beta, {law.source}"),
-            "extrapolated": Reason(
-                f"the fit's data: {law.least_parameters:.3g} to {law.most_parameters:.3g} parameters"
-            ),
-            "optimal_parameters": optimum,
-            "optimal_tokens": optimum,
-            "tokens_per_parameter": Reason("tokens / num_parameters"),
-            "max_cost_usd": From("budget.max_cost"),
-            "max_seconds": From("budget.max_hours"),
-        },
+    refused = any(finding.code == "RC301" for finding in draft.findings)
+    asked = not refused and (draft.recipe.model.size == "auto" or (aim is not None and aim.goal == "loss"))
+    if asked and not law.covers_size(n):
+        larger = n > law.most_parameters
+        edge = law.most_parameters if larger else law.least_parameters
+        draft = draft.find(
+            draft.diagnostic(
+                "RC303",
+                f"{format_count(n)} parameters are {'above' if larger else 'below'} the {format_count(edge)} of the law's data",
+                "budget",
+                reason=f"the law `{law.name}` was fitted on {format_count(law.least_parameters)} to"
+                f" {format_count(law.most_parameters)} parameters: loss and optimum are rough",
+                help=(
+                    "add such runs to the fit"
+                    if law.name == "fit"
+                    else "a fit of your own runs is closer: `scaling_law: {fit: runs.csv}`"
+                )
+                + "; the run itself is fine",
+                severity=Severity.WARNING,
+            )
+        )
+    if aim is not None and aim.goal == "loss" and 0 < aim.value - law.e < 0.02:
+        draft = draft.find(
+            draft.diagnostic(
+                "RC303",
+                f"a loss of {aim.value:g} is within 0.02 of the irreducible {law.e:.4g}",
+                "budget",
+                aim.key,
+                reason="there the answer rests on digits that no fit has",
+                help=f"target_loss: {law.e + 0.1:.2f}",
+                severity=Severity.WARNING,
+            )
+        )
+    return draft
+
+
+def _check_limits(draft: Draft) -> Draft:
+    """Findings where the model that was built, or what the recipe fixes, breaks the constraints."""
+    limits, n = draft.recipe.budget.constraints, draft.model.num_parameters
+    if any(finding.code == "RC301" for finding in draft.findings):
+        return draft
+    slack = _SNAP if draft.recipe.model.size == "auto" else 0.0
+    for key, limit, broken in (
+        ("max_parameters", limits.max_parameters, n > (limits.max_parameters or n) * (1 + slack)),
+        ("min_parameters", limits.min_parameters, n < (limits.min_parameters or n) * (1 - slack)),
+    ):
+        if broken and limit is not None:
+            draft = draft.find(
+                draft.diagnostic(
+                    "RC301",
+                    f"the model has {format_count(n)} parameters, and `{key}` is {format_count(limit)}",
+                    "budget",
+                    "constraints",
+                    key,
+                    help=f"{key}: {n}",
+                )
+            )
+    return _check_tokens(draft)
+
+
+def _check_tokens(draft: Draft) -> Draft:
+    """The same for the length of the training."""
+    market, n, tokens = draft.targets.market, draft.model.num_parameters, draft.batch.total_tokens
+    limits = market.limits
+    caps = {"unique_tokens": limits.most_tokens, "max_tokens_per_parameter": limits.max_tokens_per_parameter * n}
+    key = min(caps, key=lambda name: caps[name])
+    most = caps[key]
+    if tokens <= most * (1 + _SNAP / 5):
+        return draft
+    return draft.find(
+        draft.diagnostic(
+            "RC301",
+            f"{format_count(n)} parameters on {format_tokens(tokens)}: `{key}` allows {format_tokens(most)},"
+            f" for a loss of {market.loss(n, most):.4g}",
+            "budget",
+            "constraints",
+            key,
+            help=f"{key}: {tokens / limits.max_epochs:.0f}"
+            if key == "unique_tokens"
+            else f"{key}: {tokens / n * 1.01:.4g}",
+        )
     )

@@ -1,99 +1,136 @@
-"""What the run will take: speed, memory, hours, dollars, with the interval that the method has earned; limits checked."""
+"""What the run will take: speed, memory, hours, dollars, energy, with the intervals that the methods have earned."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Final
 
+from compiler.costing.site import known_site
+from compiler.costing.times import Costs, costs_of
 from compiler.draft import Draft
-from compiler.estimate.architecture import flops_per_token
-from compiler.estimate.memory import peak_bytes
-from compiler.estimate.throughput import Speed, speed
+from compiler.estimate.cost import OVERHEAD_SPREAD, Times, best_interval_seconds, co2e_kg, energy_kwh, restarts
+from compiler.estimate.memory import budget_bytes, peak
+from compiler.estimate.speed import Speed, speed
+from compiler.estimate.workload import Workload
 from compiler.passes.parallelism import workload
-from compiler.provenance import Reason
+from compiler.provenance import Because, From, Reason
 from schemas.diagnostics import Severity
-from schemas.plan import Estimate
-from schemas.units import format_seconds, format_tokens, format_usd
+from schemas.plan import Estimate, HardwarePlan
+from schemas.units import format_seconds
 
 __all__ = ["estimate"]
 
+# What costs more than this share of the training, and this long, is worth a word where other checkpoints would halve it.
+_MANY_RESTARTS: Final = 0.1
+_FEW_SECONDS: Final = 300.0
+_NEVER: Final = 10.0
+"""Losing this many times the training is the same as never coming to an end."""
 
-def _speed(draft: Draft) -> Speed:
-    model, hardware = draft.model, draft.hardware
-    plain = flops_per_token(
-        model.num_parameters, model.num_layers, model.hidden_size, draft.recipe.data.sequence_length
+
+def _usd(times: Times, hardware: HardwarePlan) -> dict[str, float]:
+    """Dollars of each part: hours in which the devices are held x devices x price."""
+    per_second = hardware.count * hardware.usd_per_gpu_hour / 3600
+    return {name: seconds * per_second for name, seconds in times.held.items()}
+
+
+def _integers(parts: dict[str, float], total: int) -> dict[str, int]:
+    """Whole bytes that sum to `total`: what rounding leaves goes to the largest part."""
+    whole = {name: round(value) for name, value in parts.items()}
+    largest = max(whole, key=lambda name: whole[name])
+    return whole | {largest: whole[largest] + total - sum(whole.values())}
+
+
+def _section(draft: Draft, w: Workload, fast: Speed, costs: Costs) -> Estimate:
+    hardware, times, memory = draft.hardware, costs.times, peak(w)
+    quick = times.at(fast.high / fast.tokens_per_s_per_gpu, 1 / OVERHEAD_SPREAD)
+    slow = times.at(fast.low / fast.tokens_per_s_per_gpu, OVERHEAD_SPREAD)
+    usd = _usd(times, hardware)
+    kwh = energy_kwh(sum(times.held.values()) / 3600 * hardware.count, hardware.tdp_watts, hardware.pue)
+    return Estimate(
+        tokens_per_s_per_gpu=fast.tokens_per_s_per_gpu,
+        tokens_per_s_per_gpu_low=fast.low,
+        tokens_per_s_per_gpu_high=fast.high,
+        mfu=fast.mfu,
+        peak_memory_bytes=memory.peak_bytes,
+        peak_memory_bytes_low=memory.low_bytes,
+        peak_memory_bytes_high=memory.high_bytes,
+        memory_limit_bytes=budget_bytes(draft.device),
+        memory_parts=_integers(dict(memory.parts), memory.peak_bytes),
+        memory_instant=memory.instant,
+        step_parts=dict(fast.seconds),
+        time_parts=times.parts,
+        hours=times.total / 3600,
+        hours_low=quick.total / 3600,
+        hours_high=slow.total / 3600,
+        usd_parts=usd,
+        usd=sum(usd.values()),
+        usd_low=sum(_usd(quick, hardware).values()),
+        usd_high=sum(_usd(slow, hardware).values()),
+        energy_kwh=kwh,
+        co2e_kg=co2e_kg(kwh, hardware.co2e_kg_per_kwh),
+        inference_usd=draft.budget.inference_usd,
+        lifetime_usd=sum(usd.values()) + draft.budget.inference_usd,
+        method=fast.method,
     )
-    added = sum(fragment.flops_per_token for fragment in draft.fragments)
-    return speed(
-        hardware.gpu,
-        hardware.peak_flops,
-        max(plain + added, plain * 0.1),
-        model.hidden_size,
-        checkpointing=draft.parallelism.activation_checkpointing,
-        measured_mfu=draft.recipe.hardware.mfu,
-    )
 
 
-def _limit(draft: Draft, key: str, value: float, limit: float | None, show: Callable[[float], str]) -> Draft:
-    """A finding if a limit is exceeded, with the tokens that would meet it."""
-    if limit is None or value <= limit:
+def _check_saving(draft: Draft, costs: Costs, step_seconds: float) -> Draft:
+    """A warning where machines fail so often that other checkpoints would halve what is lost (Young 1974)."""
+    s, work = costs.saving, costs.times.training
+    best = min(work, max(step_seconds, best_interval_seconds(s.save, s.mtbf)))
+    lost = costs.times.restarts + costs.times.checkpoints
+    less = restarts(work, best, s.save, s.restart, s.mtbf) + work / best * s.save
+    failed = any(finding.severity is Severity.ERROR for finding in draft.findings)
+    if failed or lost < max(_MANY_RESTARTS * work, _FEW_SECONDS) or less > lost / 2:
         return draft
-    # What is printed is rounded, to 3 digits at least, and runs are whole batches: the line to write keeps clear of both.
-    enough, meeting = show(max(value * 1.01, 0.01)), draft.budget.tokens * limit / value * 0.98
+    steps = max(1, round(best / step_seconds))
+    never = lost > _NEVER * work
     return draft.find(
         draft.diagnostic(
-            "RC302",
-            f"training takes {show(value)}, the limit is {show(limit)}",
-            "budget",
-            key,
-            help=f"{key}: {enough.replace(' ', '')}   # or train on {format_tokens(meeting)}, which meets the limit",
-            severity=Severity.ERROR,
+            "RC305",
+            "machines fail so often that the run hardly ever gets from one checkpoint to the next"
+            if never
+            else f"checkpoints and restarts take {format_seconds(lost)} beside {format_seconds(work)} of training",
+            "checkpoints",
+            "interval",
+            help=f"interval: {steps}ba   # every {format_seconds(best)}"
+            + (
+                f": {format_seconds(less)}"
+                if less < _NEVER * work
+                else ", the best there is; fewer machines fail less often"
+            ),
+            reason=f"a failure every {format_seconds(s.mtbf)}, {format_seconds(s.save)} to save, and a checkpoint every "
+            f"{format_seconds(s.interval)}",
+            severity=Severity.WARNING,
         )
     )
 
 
+def _reasons(fast: Speed) -> dict[str, Because]:
+    money = Reason("hours in which devices are held x devices x price; preparing needs none: `--steps before-train`")
+    time = Reason("measured and published constants, checkpoints and failures by Daly 2006 (compiler/estimate/cost.py)")
+    memory = Reason("the fullest instant of one device, part by part (compiler/estimate/memory.py)")
+    named = {"usd": money, "time": time, "hours": time, "peak_memory_bytes": memory, "memory": memory}
+    found: dict[str, Because] = {"": Reason(f"speed of one optimizer step: {fast.method}")}
+    for field in Estimate.model_fields:
+        why = next((reason for start, reason in named.items() if field.startswith(start)), None)
+        if why is not None:
+            found[field] = why
+    return found | {
+        "energy_kwh": Reason(
+            "board power while devices are held x PUE, as LLaMA's report counts (Touvron et al. 2023)"
+        ),
+        "co2e_kg": Reason("energy x hardware.grid"),
+        "inference_usd": From("budget.inference", "2 N T on the devices that serve"),
+        "lifetime_usd": Reason("usd + inference_usd"),
+    }
+
+
 def estimate(draft: Draft) -> Draft:
-    """Fill `estimate`."""
-    fast, hardware, layout = _speed(draft), draft.hardware, draft.parallelism
-    w = workload(
-        draft,
-        shards=hardware.count if layout.strategy == "fsdp" else 1,
-        checkpointing=layout.activation_checkpointing,
-    )
-    tokens = draft.budget.tokens
-
-    def hours(tokens_per_second: float) -> float:
-        return tokens / (tokens_per_second * hardware.count) / 3600
-
-    def usd(hours: float) -> float:
-        return hours * hardware.count * hardware.usd_per_gpu_hour
-
-    middle, low, high = hours(fast.tokens_per_second), hours(fast.high), hours(fast.low)
-    section = Estimate(
-        tokens_per_s_per_gpu=fast.tokens_per_second,
-        tokens_per_s_per_gpu_low=fast.low,
-        tokens_per_s_per_gpu_high=fast.high,
-        mfu=fast.mfu,
-        peak_memory_bytes=peak_bytes(w, draft.training.microbatch),
-        hours=middle,
-        hours_low=low,
-        hours_high=high,
-        usd=usd(middle),
-        usd_low=usd(low),
-        usd_high=usd(high),
-        method=fast.method,
-    )
-    limits = draft.recipe.budget
-    draft = _limit(draft, "max_hours", middle * 3600, limits.max_hours, format_seconds)
-    draft = _limit(draft, "max_cost", section.usd, limits.max_cost, format_usd)
-    money = Reason("hours x devices x price")
-    return draft.fill(
-        "estimate",
-        section,
-        {
-            "": Reason(f"FLOPs per token 6 N + 12 L h s (PaLM, appendix B), share of peak: {fast.method}"),
-            "peak_memory_bytes": Reason("model states + activations + loss path (compiler/estimate/memory.py)"),
-            "usd": money,
-            "usd_low": money,
-            "usd_high": money,
-        },
-    )
+    """Fill `estimate`, and note the `costs` that the graph of steps takes its seconds from."""
+    w = workload(draft, layout=draft.parallelism, microbatch=draft.training.microbatch)
+    draft, site = known_site(draft)
+    fast = speed(w, measured_mfu=draft.recipe.hardware.mfu, site=site)
+    step_seconds = sum(fast.seconds.values())
+    costs = costs_of(draft, step_seconds)
+    draft = _check_saving(draft, costs, step_seconds)
+    return draft.note("costs", costs).fill("estimate", _section(draft, w, fast, costs), _reasons(fast))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 from compiler.draft import Draft
@@ -29,6 +28,12 @@ _KEYS: Final = {
     "kv_heads": "num_kv_heads",
     "intermediate": "intermediate_size",
 }
+_KV_GROUPED: Final = (
+    "8, as in all sizes of Llama 3: they divide over a machine's GPUs, and the cache of serving is smaller"
+)
+_KV_PLAIN: Final = (
+    "as many as heads: grouped-query attention is llama's, from a width of 2048 on, where the size sets the heads"
+)
 # Whole layers and heads meet a size within a few per cent; a quarter off is another model than the one asked for.
 _SIZE_TOLERANCE: Final = 0.25
 
@@ -138,8 +143,6 @@ def model(draft: Draft) -> Draft:
     both = {"hidden", "layers"} <= fixed
     wanted = draft.targets.parameters or float(FALLBACK_PARAMETERS)
     d = solve(wanted, start, fixed)
-    if "num_kv_heads" not in said.model_fields_set and "heads" in fixed:
-        d = replace(d, kv_heads=d.heads)
     draft = _check_size(_check_family(_check(draft, d)), d)
     chosen = Reason(
         f"closest to {format_count(wanted)} parameters at a usual ratio of width to depth (compiler/estimate/architecture.py)"
@@ -149,6 +152,8 @@ def model(draft: Draft) -> Draft:
     why: dict[str, Because] = {
         key: From(f"model.{key}") if getattr(said, key) is not None else chosen for key in _KEYS.values()
     }
+    if said.num_kv_heads is None:
+        why["num_kv_heads"] = Reason(_KV_GROUPED if d.kv_heads < d.heads else _KV_PLAIN)
     family_rule = Reason("usual for the family")
     section = ModelPlan(
         family=d.family,

@@ -1,70 +1,198 @@
-"""How the model lies on the devices: one copy each, or sharded, with activation checkpointing only where memory needs it."""
+"""How the model lies on the devices: the fastest of the layouts that fit, with its micro-batch, in explicit numbers."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from compiler.costing.site import known_site
 from compiler.draft import Draft
-from compiler.estimate.memory import MARGIN, Workload, largest_microbatch, peak_bytes
-from compiler.provenance import From, Reason
-from schemas.plan import ParallelismPlan
-from schemas.units import format_bytes
+from compiler.estimate.workload import Layout, Numerics, Shape, Workload
+from compiler.layouts import Choice, choose, describe, layouts
+from compiler.provenance import Because, From, Reason
+from compiler.too_large import too_large
+from schemas.diagnostics import Diagnostic
+from schemas.plan import ModelPlan, ParallelismPlan, PrecisionPlan
+from schemas.training import OptimizerKind
 
-__all__ = ["parallelism", "workload"]
+__all__ = ["numerics_of", "parallelism", "shape_of", "workload"]
+
+# Bytes of optimizer states per parameter: two moments in fp32, or one.
+_STATE_BYTES: dict[OptimizerKind, float] = {"adamw": 8.0, "decoupled_adamw": 8.0, "decoupled_lionw": 4.0, "sgd": 4.0}
 
 
-def workload(draft: Draft, *, shards: int, checkpointing: bool) -> Workload:
-    """What memory depends on, from the draft."""
-    return Workload(
-        model=draft.model,
-        precision=draft.precision,
-        hardware=draft.hardware,
-        optimizer=draft.recipe.training.optimizer.kind,
-        shards=shards,
-        checkpointing=checkpointing,
-        extra_parameters=sum(fragment.memory_parameters for fragment in draft.fragments),
+def shape_of(model: ModelPlan) -> Shape:
+    """The dimensions that estimates calculate with."""
+    gpt2 = model.family == "gpt2"
+    return Shape(
+        layers=model.num_layers,
+        hidden=model.hidden_size,
+        heads=model.num_heads,
+        kv_heads=model.num_kv_heads,
+        head_size=model.hidden_size // model.num_heads,
+        intermediate=model.intermediate_size,
+        vocabulary=model.vocab_size,
+        gated=not gpt2,
+        tied=model.tie_embeddings,
+        positions=model.max_sequence_length if gpt2 else 0,
+        biases=gpt2,
+        parameters=model.num_parameters,
+        active_parameters=model.num_parameters,
     )
+
+
+def numerics_of(precision: PrecisionPlan, optimizer: OptimizerKind) -> Numerics:
+    """Formats and bytes: fp32 weights, gradients and states; weights are used in 16 bits unless products are in fp32."""
+    return Numerics(
+        compute=precision.compute,
+        weight_bytes=4.0,
+        gathered_bytes=4.0 if precision.compute == "fp32" else 2.0,
+        gradient_bytes=4.0,
+        optimizer_bytes=_STATE_BYTES[optimizer],
+        reduce_bytes=4.0 if precision.reduce == "fp32" else 2.0,
+    )
+
+
+def _unlaid(draft: Draft) -> Workload:
+    """The step of a recipe before it is laid out: one copy a device, one sample at a time."""
+    model, count = draft.model, draft.hardware.count
+    return Workload(
+        shape=shape_of(model),
+        numerics=numerics_of(draft.precision, draft.recipe.training.optimizer.kind),
+        layout=Layout(devices=count, per_node=min(draft.hardware.per_node, count), data=count),
+        device=draft.device,
+        sequence_length=draft.recipe.data.sequence_length,
+        microbatch=1,
+        accumulation=draft.batch.samples // count,
+        attention="eager" if model.attention == "eager" else "flash2",
+        compiled=model.compile,
+        extra_parameters=sum(fragment.memory_parameters for fragment in draft.fragments),
+        extra_flops_per_token=sum(fragment.flops_per_token for fragment in draft.fragments),
+        dropout=model.dropout > 0,
+        z_loss=draft.recipe.objective.z_loss > 0,
+        distilled=any(algorithm.kind == "distillation" for algorithm in draft.sections["algorithms"]),
+    )
+
+
+def workload(draft: Draft, *, layout: ParallelismPlan, microbatch: int) -> Workload:
+    """The optimizer step of a recipe, laid out.
+
+    Args:
+        draft: sections up to `batch`, and the fragments of techniques.
+        layout: how the model lies on the devices.
+        microbatch: samples of one forward pass of a device.
+    """
+    w = _unlaid(draft)
+    return replace(
+        w,
+        layout=replace(w.layout, sharding=layout.sharding, shard_degree=layout.shard_degree),
+        recompute="full" if layout.activation_checkpointing else "none",
+        microbatch=microbatch,
+        accumulation=draft.batch.samples // draft.hardware.count // microbatch,
+    )
+
+
+def _microbatch(draft: Draft) -> tuple[Draft, int | None]:
+    """The recipe's micro-batch, or the closest that divides a device's samples."""
+    said, samples = draft.recipe.training.microbatch, draft.batch.samples // draft.hardware.count
+    if said is None or samples % said == 0:
+        return draft, said
+    # A divisor of the batch that is at most what was asked; micro-batches are small, so the search is short.
+    nearest = next(n for n in range(min(said, samples, 1 << 16), 0, -1) if samples % n == 0)
+    return draft.find(
+        draft.diagnostic(
+            "RC205",
+            f"a micro-batch of {said} doesn't divide the {samples} samples of each device",
+            "training",
+            "microbatch",
+            help=f"microbatch: {nearest}",
+        )
+    ), nearest
+
+
+def _refused(draft: Draft) -> Diagnostic | None:
+    """Why the layout that the recipe asks for can't be had here."""
+    said, count = draft.recipe.training.sharding, draft.hardware.count
+    group = said.degree or draft.hardware.per_node
+    place = ("training", "sharding", *(("kind",) if "degree" in said.model_fields_set else ()))
+    key = place[-1]
+    if said.kind in ("auto", "none"):
+        return None
+    if draft.device.is_cpu or count == 1:
+        what = (
+            "one device has nobody to share with" if count == 1 else "FSDP shards over GPUs, and this recipe has none"
+        )
+        return draft.diagnostic("RC504", what, *place, help=f"{key}: none")
+    if any(fragment.whole_weights for fragment in draft.fragments):
+        what = "a technique of this recipe needs whole weights on each device, which sharding splits"
+        return draft.diagnostic("RC504", what, *place, help=f"{key}: none")
+    if said.kind == "hybrid" and (count % group or group >= count):
+        fitting = [n for n in range(min(group, count - 1), 1, -1) if count % n == 0]
+        return draft.diagnostic(
+            "RC504",
+            f"{count} devices don't split into several groups of {group}",
+            *place[:2],
+            *(("degree",) if said.degree else ()),
+            help=f"{'degree' if said.degree else 'sharding'}: " + (f"{fitting[0]}" if said.degree else "full")
+            if fitting
+            else "sharding: full",
+        )
+    return None
+
+
+def _reason(found: tuple[Choice, ...], tried: int) -> Reason:
+    """What the choice was between."""
+    if not found:
+        return Reason("nothing fits")
+    first = found[0]
+    text = f"{tried} layouts tried, {len(found)} fit; fastest: {describe(first.workload)}"
+    if len(found) > 1:
+        second = found[1]
+        text += f"; then {describe(second.workload)}, {first.tokens_per_s / second.tokens_per_s - 1:.0%} slower"
+    return Reason(text)
 
 
 def parallelism(draft: Draft) -> Draft:
-    """Fill `parallelism`: the first layout that fits, cheapest first (whole, whole + recompute, sharded, sharded + recompute)."""
-    devices, said = draft.hardware.count, draft.recipe.training.activation_checkpointing
-    per_device = draft.batch.samples // devices
-    choices = [
-        (shards, checkpointing)
-        for shards in dict.fromkeys((1, devices))
-        for checkpointing in ((False, True) if said is None else (said,))
-        if shards == 1 or draft.hardware.gpu != "cpu"
-    ]
-    fitting = [c for c in choices if largest_microbatch(workload(draft, shards=c[0], checkpointing=c[1]), per_device)]
-    if not fitting:
-        shards, checkpointing = choices[-1]
-        least = peak_bytes(workload(draft, shards=shards, checkpointing=checkpointing), 1)
-        have = draft.hardware.memory_bytes
-        draft = draft.find(
-            draft.diagnostic(
-                "RC502",
-                f"one sequence needs {format_bytes(least)} on each device; {draft.hardware.gpu} has {format_bytes(have)}, "
-                f"of which a plan uses {MARGIN:.0%}",
-                *(("hardware", "count") if "hardware" in draft.recipe.model_fields_set else ("model", "size")),
-                help="use more or larger devices, a smaller model, or a shorter sequence"
-                + ("; or `activation_checkpointing: true`" if said is False else ""),
-            )
-        )
-        fitting = [(shards, checkpointing)]
-    shards, checkpointing = fitting[0]
+    """Fill `parallelism`, and note the micro-batch that goes with it."""
+    said = draft.recipe.training
+    draft, microbatch = _microbatch(draft)
+    refused = _refused(draft)
+    if refused is not None:
+        draft = draft.find(refused)
+    kind = "none" if any(fragment.whole_weights for fragment in draft.fragments) else said.sharding.kind
+    kind = "auto" if refused is not None else kind
+    samples = draft.batch.samples // draft.hardware.count
+    candidates = layouts(_unlaid(draft), kind, said.sharding.degree, said.activation_checkpointing)
+    found = choose(candidates, samples, microbatch, known_site(draft)[1])
+    if not found:
+        draft = draft.find(too_large(draft, candidates, microbatch))
+    chosen = found[0].workload if found else replace(candidates[-1], microbatch=microbatch or 1)
+    layout, count = chosen.layout, draft.hardware.count
     section = ParallelismPlan(
-        strategy="none" if devices == 1 else "ddp" if shards == 1 else "fsdp",
-        devices=devices,
-        nodes=-(-devices // draft.hardware.per_node),
-        activation_checkpointing=checkpointing,
+        strategy="none" if count == 1 else "ddp" if layout.sharding == "none" else "fsdp",
+        sharding="none" if layout.sharding == "none" else "full" if layout.sharding == "full" else "gradients",
+        shard_degree=layout.shard_degree,
+        replicas=count // layout.shard_degree,
+        devices=count,
+        nodes=-(-count // draft.hardware.per_node),
+        activation_checkpointing=chosen.recompute == "full",
     )
-    first = Reason("the first that fits of: one copy a device, with recomputation, sharded, both")
-    return draft.fill(
-        "parallelism",
-        section,
-        {
-            "strategy": first,
-            "devices": From("hardware.count"),
-            "nodes": Reason("devices / devices per node"),
-            "activation_checkpointing": From("training.activation_checkpointing") if said is not None else first,
-        },
+    return draft.note("microbatch", chosen.microbatch).fill(
+        "parallelism", section, _origins(draft, _reason(found, len(candidates)))
     )
+
+
+def _origins(draft: Draft, reason: Reason) -> dict[str, Because]:
+    said = draft.recipe.training
+    layout: Because = reason if said.sharding.kind == "auto" else From("training.sharding")
+    degree: Because = From("training.sharding.degree") if said.sharding.degree is not None else layout
+    return {
+        "strategy": layout,
+        "sharding": layout,
+        "shard_degree": degree,
+        "replicas": Reason("devices / shard_degree"),
+        "devices": From("hardware.count"),
+        "nodes": Reason("devices / devices per node"),
+        "activation_checkpointing": From("training.activation_checkpointing")
+        if said.activation_checkpointing is not None
+        else reason,
+    }

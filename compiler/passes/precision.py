@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from compiler.catalogue import devices
 from compiler.draft import Draft
 from compiler.provenance import From, Reason
 from schemas.plan import PrecisionPlan
@@ -14,7 +13,7 @@ __all__ = ["precision"]
 def precision(draft: Draft) -> Draft:
     """Fill `precision`: what the recipe says, or bf16, fp16, fp32, whichever the device has first."""
     said = draft.recipe.precision
-    device = devices()[draft.hardware.gpu]
+    device = draft.device
     order: tuple[PrecisionName, ...] = ("bf16", "fp16", "fp32")
     best = next(name for name in order if name in device.peak_flops)
     compute = said.compute or best

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from compiler.draft import Draft
-from compiler.estimate.memory import largest_microbatch
-from compiler.passes.parallelism import workload
 from compiler.provenance import Because, From, Reason
 from schemas.plan import OptimizerPlan, SchedulePlan, TrainingPlan
 
@@ -65,35 +63,12 @@ def _schedule(draft: Draft) -> tuple[Draft, SchedulePlan]:
     return draft, SchedulePlan(kind=said.kind, warmup_steps=warmup, cooldown_steps=cooldown, final_fraction=said.final)
 
 
-def _microbatch(draft: Draft) -> tuple[Draft, int, Because]:
-    said, devices = draft.recipe.training.microbatch, draft.hardware.count
-    per_device = draft.batch.samples // devices
-    if said is None:
-        layout = draft.parallelism
-        w = workload(
-            draft,
-            shards=devices if layout.strategy == "fsdp" else 1,
-            checkpointing=layout.activation_checkpointing,
-        )
-        return (
-            draft,
-            largest_microbatch(w, per_device) or 1,
-            Reason("the largest divisor of a device's batch that fits memory"),
-        )
-    if per_device % said:
-        # A divisor of the batch that is at most what was asked; micro-batches are small, so the search is short.
-        nearest = next(n for n in range(min(said, per_device, 1 << 16), 0, -1) if per_device % n == 0)
-        draft = draft.find(
-            draft.diagnostic(
-                "RC205",
-                f"a micro-batch of {said} doesn't divide the {per_device} samples of each device",
-                "training",
-                "microbatch",
-                help=f"microbatch: {nearest}",
-            )
-        )
-        return draft, nearest, Reason("repaired")
-    return draft, said, From("training.microbatch")
+def _microbatch_reason(draft: Draft) -> Because:
+    if draft.recipe.training.microbatch is not None:
+        return From("training.microbatch")
+    return Reason(
+        "the largest divisor of a device's batch that fits memory, with 6 % of it to spare where any layout has that"
+    )
 
 
 def training(draft: Draft) -> Draft:
@@ -101,12 +76,11 @@ def training(draft: Draft) -> Draft:
     said, batch = draft.recipe.training, draft.batch
     optimizer, why = _optimizer(draft)
     draft, schedule = _schedule(draft)
-    draft, microbatch, microbatch_why = _microbatch(draft)
     section = TrainingPlan(
         steps=batch.steps,
         global_batch_samples=batch.samples,
         global_batch_tokens=batch.tokens,
-        microbatch=microbatch,
+        microbatch=draft.microbatch,
         optimizer=optimizer,
         schedule=schedule,
         deterministic=said.deterministic,
@@ -122,7 +96,7 @@ def training(draft: Draft) -> Draft:
             "steps": Reason("tokens of the budget / tokens of a batch"),
             "global_batch_samples": size,
             "global_batch_tokens": size,
-            "microbatch": microbatch_why,
+            "microbatch": _microbatch_reason(draft),
             "schedule.warmup_steps": From("training.schedule.warmup"),
             "schedule.cooldown_steps": From("training.schedule.cooldown"),
             "schedule.final_fraction": From("training.schedule.final"),

@@ -9,13 +9,17 @@ import sys
 from enum import IntEnum, StrEnum
 from typing import Any, TextIO
 
+from compiler.render.canvas import Look
+
 __all__ = [
     "FORMAT_VERSION",
     "CheckFormat",
     "Exit",
     "Format",
+    "PlanFormat",
     "color_of",
     "emit_json",
+    "look_of",
     "mend_streams",
     "say",
     "warn",
@@ -43,6 +47,14 @@ class Format(StrEnum):
     JSON = "json"
 
 
+class PlanFormat(StrEnum):
+    """Formats of `plan`, whose sweeps can also be a table for a spreadsheet."""
+
+    TEXT = "text"
+    JSON = "json"
+    CSV = "csv"
+
+
 class CheckFormat(StrEnum):
     """Formats of `check`, whose findings can also be annotations of a workflow."""
 
@@ -67,11 +79,16 @@ def width_of(stream: TextIO) -> int:
     return shutil.get_terminal_size((100, 24)).columns if stream.isatty() else 100
 
 
+def look_of(stream: TextIO) -> Look:
+    """What a stream can show; characters beyond ASCII only where its encoding has them all."""
+    unicode = (stream.encoding or "").lower().replace("-", "").startswith("utf")
+    return Look(width_of(stream), color_of(stream), unicode)
+
+
 def say(text: str) -> None:
     """Print a result. Where the reader has enough (`recipec plan R | head`), the command ends here, and well."""
     try:
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
+        _write(sys.stdout, text)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still in the buffer
         raise SystemExit(Exit.FINE) from None
@@ -80,8 +97,14 @@ def say(text: str) -> None:
 def warn(text: str) -> None:
     """Print what is not the result: findings, hints."""
     if text:
-        sys.stderr.write(text + "\n")
-        sys.stderr.flush()
+        _write(sys.stderr, text)
+
+
+def _write(stream: TextIO, text: str) -> None:
+    """A line, at once. Letters that the stream's encoding doesn't have (LC_ALL=C) are escaped."""
+    encoding = stream.encoding or "utf-8"
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    stream.flush()
 
 
 def emit_json(value: Any) -> None:

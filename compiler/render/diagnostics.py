@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import textwrap
-import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Final, Literal, NamedTuple
 
 from compiler.frontend.spans import OVERRIDES, SpanIndex
+from compiler.render.visible import cells, clean, visible
 from schemas.codes import CATALOGUE
 from schemas.diagnostics import Diagnostic, Severity, Span
 
@@ -22,7 +22,6 @@ Format = Literal["text", "json", "github"]
 FORMAT_VERSION: Final = "1.0"
 """Of the JSON: a minor step adds keys, a major one changes them."""
 
-_TAB: Final = "    "
 _LEAST_WIDTH: Final = 40
 # A person mends the first ones and asks again; 10,000 would scroll them away.
 _MOST_SHOWN: Final = 100
@@ -34,7 +33,6 @@ _STYLES: Final = {
     "gutter": "\x1b[1;34m",
     "help": "\x1b[1;36m",
 }
-_HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def render(
@@ -115,7 +113,7 @@ def _github(finding: Diagnostic, spans: SpanIndex) -> str:
     properties["title"] = finding.code
     settings = ",".join(f"{key}={_escape(value, ':,')}" for key, value in properties.items())
     parts = (finding.message, finding.label, f"help: {_fix(finding)}")
-    return f"::{finding.severity.value} {settings}::{_escape(chr(10).join(_clean(part) for part in parts if part))}"
+    return f"::{finding.severity.value} {settings}::{_escape(chr(10).join(clean(part) for part in parts if part))}"
 
 
 def _escape(text: str, more: str = "") -> str:
@@ -123,31 +121,6 @@ def _escape(text: str, more: str = "") -> str:
 
 
 # ---- text
-
-
-def _clean(text: str) -> str:
-    """The text on one line, with symbols for what would not be seen or would act on the terminal."""
-    return "".join(_visible(char) for char in text)
-
-
-def _visible(char: str) -> str:
-    code = ord(char)
-    if char == "\t":
-        return _TAB
-    if code < 0x20:
-        return chr(0x2400 + code)
-    if code == 0x7F:
-        return "\u2421"
-    return "\ufffd" if unicodedata.category(char) in _HIDDEN else char
-
-
-def _cells(text: str) -> int:
-    """Columns that the text takes on a terminal: two for wide characters, none for combining marks."""
-    if text.isascii():
-        return len(text)
-    return sum(
-        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
-    )
 
 
 class _Cut(NamedTuple):
@@ -160,21 +133,21 @@ class _Cut(NamedTuple):
 
 def _cut(line: str, span: Span, room: int) -> _Cut:
     """Show the part of a line that holds the span's start, at most `room` columns."""
-    shown = [_visible(char) for char in line]
+    shown = [visible(char) for char in line]
     start = min(span.column - 1, len(shown))
     end = min(max(span.end_column - 1, start), len(shown))
     first, last = 0, len(shown)
-    if _cells("".join(shown)) > room:
+    if cells("".join(shown)) > room:
         first = start
-        while first > 0 and _cells("".join(shown[first - 1 : start])) < room // 3:
+        while first > 0 and cells("".join(shown[first - 1 : start])) < room // 3:
             first -= 1
         last = first
-        while last < len(shown) and _cells("".join(shown[first : last + 1])) <= room - 2:
+        while last < len(shown) and cells("".join(shown[first : last + 1])) <= room - 2:
             last += 1
     before = ("…" if first else "") + "".join(shown[first:start])
     marked = "".join(shown[start : min(end, last)])
     after = "".join(shown[min(end, last) : last]) + ("…" if last < len(shown) else "")
-    return _Cut(before + marked + after, _cells(before), max(1, _cells(marked)))
+    return _Cut(before + marked + after, cells(before), max(1, cells(marked)))
 
 
 class _Text:
@@ -202,7 +175,7 @@ class _Text:
     def _block(self, finding: Diagnostic, why: str) -> list[str]:
         severity = finding.severity.value
         lines = [
-            self._paint(severity, f"{severity}[{finding.code}]") + self._paint("bold", f": {_clean(finding.message)}")
+            self._paint(severity, f"{severity}[{finding.code}]") + self._paint("bold", f": {clean(finding.message)}")
         ]
         numbers = [item.line for item in (finding.span, *(other.span for other in finding.related)) if item is not None]
         gutter = len(str(max(numbers, default=0)))
@@ -215,24 +188,24 @@ class _Text:
         return lines
 
     def _snippet(self, span: Span, label: str, gutter: int, *, mark: str, style: str) -> list[str]:
-        place = f"{_clean(self._spans.display(span.file))}:{span.line}:{span.column}"
+        place = f"{clean(self._spans.display(span.file))}:{span.line}:{span.column}"
         arrow = "-->" if mark == "^" else ":::"
         lines = [f"{' ' * gutter} {self._paint('gutter', arrow)} {place}"]
         source = self._spans.texts.get(span.file, ())
         if not 0 < span.line <= len(source):
-            return [*lines, f"{' ' * gutter}  {_clean(label)}"] if label else lines
+            return [*lines, f"{' ' * gutter}  {clean(label)}"] if label else lines
         bar = self._paint("gutter", "|")
         room = self._width - gutter - 4
         cut = _cut(source[span.line - 1].rstrip(), span, room)
         length = min(cut.length, room - cut.offset)
-        marks, label = " " * cut.offset + mark * max(1, length), _clean(label)
+        marks, label = " " * cut.offset + mark * max(1, length), clean(label)
         lines.append(f" {' ' * gutter} {bar}")
         lines.append(f" {self._paint('gutter', f'{span.line:>{gutter}}')} {bar} {cut.text}")
-        fits = cut.offset + length + 1 + _cells(label) <= room
+        fits = cut.offset + length + 1 + cells(label) <= room
         tail = f"{marks} {label}" if label and fits else marks
         lines.append(f" {' ' * gutter} {bar} {self._paint(style, tail)}")
         if label and not fits:
-            indent = " " * min(cut.offset, max(0, room - _cells(label)))
+            indent = " " * min(cut.offset, max(0, room - cells(label)))
             wrapped = textwrap.wrap(label, room - len(indent), break_on_hyphens=False)
             lines += [f" {' ' * gutter} {bar} {self._paint(style, indent + part)}" for part in wrapped]
         return lines
@@ -244,7 +217,7 @@ class _Text:
         room = max(20, self._width - len(head))
         parts: list[str] = []
         for line in text.split("\n"):
-            parts += textwrap.wrap(_clean(line), room, break_long_words=False, break_on_hyphens=False) or [""]
+            parts += textwrap.wrap(clean(line), room, break_long_words=False, break_on_hyphens=False) or [""]
         first = f" {' ' * gutter} {self._paint('gutter', '=')} {self._paint('help', f'{name}:')} {parts[0]}"
         return [first, *(" " * len(head) + part for part in parts[1:])]
 

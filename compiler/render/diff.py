@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any, Final, Literal, cast
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Literal, NamedTuple, cast
 
 from compiler.diff import ABSENT, Change, PlanDiff
+from compiler.render import figures
 from compiler.yaml_out import Value, one_line
 from schemas.plan import RunPlan
 from schemas.units import format_tokens
@@ -15,11 +16,36 @@ __all__ = ["diff_json", "render_diff"]
 
 FORMAT_VERSION: Final = "1.0"
 
+_BETTER: Final = "32"
+_WORSE: Final = "31"
 _COLORS: Final = {"+": "32", "~": "33", "-": "31", "-/+": "1;31"}
 _DIM: Final = "2"
+
+
+class _Measure(NamedTuple):
+    """How an outcome is printed, and whether less of it is better."""
+
+    show: Callable[[float], str]
+    less_is_better: bool = True
+
+
+_MEASURES: Final[dict[str, _Measure]] = {
+    "budget.loss": _Measure(lambda value: f"{value:.3f}"),
+    "estimate.tokens_per_s_per_gpu": _Measure(figures.figure, less_is_better=False),
+    "estimate.mfu": _Measure(figures.percent, less_is_better=False),
+    "estimate.peak_memory_bytes": _Measure(figures.gigabytes),
+    "estimate.hours": _Measure(figures.hours),
+    "estimate.usd": _Measure(figures.usd),
+    "estimate.inference_usd": _Measure(figures.usd),
+    "estimate.lifetime_usd": _Measure(figures.usd),
+    "estimate.energy_kwh": _Measure(figures.work),
+}
+"""Outcomes worth a line of their own, by their place in the plan."""
+
 # A value longer than this says nothing more to the eye.
 _LONGEST_VALUE: Final = 60
 _LONGEST_PATH: Final = 56
+_MOST_REASONS: Final = 2
 
 
 def render_diff(found: PlanDiff, format: Literal["text", "json"], *, color: bool = False, width: int = 100) -> str:
@@ -30,10 +56,8 @@ def render_diff(found: PlanDiff, format: Literal["text", "json"], *, color: bool
         return "No differences.\n"
     decided = [change for change in found.changes if not change.is_derived]
     derived = [change for change in found.changes if change.is_derived]
-    lines = [_headline(found)]
-    lines += _table(decided, width, color)
-    lines += [_paint(line, _DIM, color) for line in _table(derived, width, False)]
-    return "\n".join([*lines, _verdict(found)]) + "\n"
+    lines = [_headline(found), *_table(decided, width, color), *_outcome(derived, color), _verdict(found)]
+    return "\n".join(lines) + "\n"
 
 
 def diff_json(found: PlanDiff) -> dict[str, Any]:
@@ -73,7 +97,11 @@ def _label(old: RunPlan, new: RunPlan) -> str:
 
 def _verdict(found: PlanDiff) -> str:
     added, changed, removed = found.counts
-    resume = "a resume is legal." if not found.reasons else "cannot resume: " + "; ".join(found.reasons) + "."
+    resume = "a resume is legal."
+    if len(found.reasons) > _MOST_REASONS:  # each stands with its change
+        resume = f"cannot resume, for {len(found.reasons)} reasons."
+    elif found.reasons:
+        resume = "cannot resume: " + "; ".join(found.reasons) + "."
     return f"Plan: {added} to add, {changed} to change, {removed} to remove; {resume}"
 
 
@@ -92,6 +120,35 @@ def _table(changes: Sequence[Change], width: int, color: bool) -> list[str]:
         if change.reason and (index + 1 == len(changes) or changes[index + 1].reason != change.reason):
             lines.append(f"{'':5} {'':{paths}}  cannot resume: {change.reason}")
     return lines
+
+
+def _outcome(changes: Sequence[Change], color: bool) -> list[str]:
+    """What becomes of speed, memory, time and money; intervals and parts follow them and are only counted."""
+    shown = [(change, measure) for change in changes if (measure := _MEASURES.get(change.path)) is not None]
+    rows = [(change.path, *_before_after(change, measure)) for change, measure in shown]
+    paths, values = max((len(row[0]) for row in rows), default=0), max((len(row[1]) for row in rows), default=0)
+    lines = []
+    for (path, value, delta), (_, measure) in zip(rows, shown, strict=True):
+        is_better = delta.startswith("-") is measure.less_is_better
+        text = f"    ~ {path:<{paths}}  {value:<{values}}"
+        painted = _paint(delta, _BETTER if is_better else _WORSE, color) if delta else ""
+        lines.append(f"{_paint(text, _DIM, color)}  {painted}" if painted else _paint(text.rstrip(), _DIM, color))
+    if more := len(changes) - len(rows):
+        words = f"and {more} more" if rows else f"{more} estimates"
+        lines.append(
+            _paint(f"      {words} that follow, such as parts and intervals: --format json shows all", _DIM, color)
+        )
+    return lines
+
+
+def _before_after(change: Change, measure: _Measure) -> tuple[str, str]:
+    """`16.2 h -> 14.1 h` and `-13 %`."""
+    old, new = change.old, change.new
+    if not isinstance(old, int | float) or not isinstance(new, int | float):
+        return _values(change), ""
+    before, after = measure.show(old), measure.show(new)
+    # Digits that people read can be equal; then all of them are shown.
+    return (f"{before} -> {after}" if before != after else _values(change)), figures.change(old, new)
 
 
 def _values(change: Change) -> str:

@@ -1,125 +1,280 @@
-"""A plan as one screen of text: what is trained, on what, for how long, at what cost. Fits 80 columns; no colour needed."""
+"""A plan as one screen of text: what is trained, on what, where it fits, how long it takes, what it costs over its life."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
 
+from compiler.render import figures, words
+from compiler.render.canvas import Canvas, Cell, Column, Line, Look, Piece, Style
+from compiler.render.choices import choices
+from compiler.render.visible import cells, clean
 from schemas.plan import RunPlan
-from schemas.units import (
-    format_bytes,
-    format_count,
-    format_flops,
-    format_seconds,
-    format_tokens,
-    format_usd,
-)
 
 __all__ = ["render_plan"]
 
-_LABEL = 12
 # A screen has room for so many; the rest is in the plan.
-_MOST_SOURCES = 24
+_MOST_SOURCES: Final = 12
+_MOST_PHASES: Final = 4
+_LONGEST_BAR: Final = 20
+# Lines longer than this are hard to read, however wide the terminal is.
+_WIDEST: Final = 110
 
 
-def _line(label: str, *parts: str) -> str:
-    return f"  {label:<{_LABEL}}{'   '.join(part for part in parts if part)}".rstrip()
+def render_plan(plan: RunPlan, look: Look | None = None) -> str:
+    """Text of `recipec plan`; stable, with no time stamps, so that two of them can be compared."""
+    look = look or Look()
+    canvas = Canvas(look._replace(width=min(look.width, _WIDEST)))
+    canvas.head(plan.name, f"plan {plan.short_fingerprint}")
+    canvas.gap()
+    _model(canvas, plan)
+    _choice(canvas, plan)
+    _training(canvas, plan)
+    canvas.gap()
+    canvas.block("Data", _data(canvas, plan))
+    canvas.gap()
+    _machine(canvas, plan)
+    canvas.gap()
+    _money(canvas, plan)
+    canvas.gap()
+    canvas.row("Steps", _steps(plan))
+    canvas.block("Method", canvas.wrap(clean(plan.estimate.method), canvas.room, "dim"))
+    return canvas.text()
 
 
-def _model(plan: RunPlan) -> Iterator[str]:
-    m = plan.model
-    yield _line(
-        "model",
-        f"{m.family} {format_count(m.num_parameters)}",
-        f"{m.num_layers} layers x {m.hidden_size}, {m.num_heads} heads"
-        + (f" ({m.num_kv_heads} kv)" if m.num_kv_heads != m.num_heads else ""),
-        f"mlp {m.intermediate_size}, vocabulary {m.vocab_size}",
+def _dim(text: str) -> Line:
+    return (Piece(text, "dim"),)
+
+
+def _strong(text: str, rest: str = "", note: str = "") -> Line:
+    return Piece(text, "strong"), Piece(rest), Piece(note, "dim")
+
+
+def _model(canvas: Canvas, plan: RunPlan) -> None:
+    model, budget = plan.model, plan.budget
+    shared = f" ({model.num_kv_heads} kv)" if model.num_kv_heads != model.num_heads else ""
+    canvas.row(
+        "Model",
+        _strong(f"{model.family} {figures.figure(model.num_parameters)}"),
+        f"{model.num_layers} layers × {model.hidden_size}",
+        f"{model.num_heads} heads{shared}",
+        f"mlp {model.intermediate_size}",
+        f"vocabulary {model.vocab_size:,}",
     )
-    b = plan.budget
-    yield _line(
-        "budget",
-        f"{format_tokens(b.tokens)} ({b.tokens_per_parameter:.3g} per parameter)",
-        f"{format_flops(b.train_flops)} to train",
-    )
-    yield _line(
+    canvas.row(
         "",
-        f"the law `{b.scaling_law}` says nothing of this size"
-        if b.extrapolated
-        else f"loss {b.loss:.3f} expected by the law `{b.scaling_law}`",
-        "" if b.extrapolated else f"optimum {format_count(b.optimal_parameters)} on {format_tokens(b.optimal_tokens)}",
+        _strong(f"{figures.figure(budget.tokens)} tokens"),
+        f"{budget.tokens_per_parameter:.3g} per parameter",
+        figures.flops(budget.train_flops),
+        *([f"{budget.epochs:.2g} epochs"] if budget.epochs > 1 else []),
     )
-    if b.inference_tokens:
-        yield _line("", f"serving {format_tokens(b.inference_tokens)}: {format_flops(b.inference_flops)}")
+    canvas.row("", *_loss(plan))
 
 
-def _training(plan: RunPlan) -> Iterator[str]:
-    t, p = plan.training, plan.parallelism
-    o, s = t.optimizer, t.schedule
-    yield _line(
-        "training",
-        f"{t.steps} steps of {t.global_batch_samples} x {plan.data.sequence_length} = {t.global_batch_tokens} tok",
-        f"micro-batch {t.microbatch}",
-    )
-    yield _line(
-        "",
-        f"{o.kind} lr {o.lr:g}, decay {o.weight_decay:g}",
-        f"{s.kind} after {s.warmup_steps} warmup steps",
+def _loss(plan: RunPlan) -> Iterator[Cell]:
+    budget = plan.budget
+    law = f"law {budget.scaling_law}"
+    if words.is_law_silent(plan):
+        yield _dim(f"the {law} says nothing of this size")
+        return
+    spread = ""
+    if budget.loss_low is not None and budget.loss_high is not None:
+        spread = f" ({budget.loss_low:.3f} to {budget.loss_high:.3f})"
+    yield _strong(f"loss {budget.loss:.3f}", spread, f" by the {law}")
+    if budget.extrapolated:
+        yield (Piece("outside of its data", "warn"),)
+    if budget.snapped_loss_delta >= 0.00005:
+        yield f"{budget.snapped_loss_delta:.4f} above the best for its cost"
+    if budget.repetition_loss >= 0.0005:
+        yield f"{budget.repetition_loss:.3f} of it from repeated data"
+
+
+def _choice(canvas: Canvas, plan: RunPlan) -> None:
+    """Optimum and naive choice beside what was chosen, where they differ by something."""
+    if words.is_law_silent(plan):
+        return
+    budget, found = plan.budget, choices(plan)
+    if len(found) > 1:
+        priced = found[0].life.usd > 0
+        columns = (
+            Column(""),
+            Column("model", right=True),
+            Column("tokens", right=True),
+            Column("life FLOPs", right=True, rank=3),
+            Column("life cost" if priced else "", right=True, rank=1),
+            Column("", rank=2),
+        )
+        rows: list[list[Cell]] = [
+            [
+                choice.name,
+                figures.figure(choice.parameters),
+                figures.figure(choice.tokens),
+                figures.flops(choice.life.flops).removesuffix(" FLOP"),
+                figures.usd(choice.life.usd) if priced else "",
+                _dim(choice.note),
+            ]
+            for choice in found
+        ]
+        canvas.block("Choice", canvas.table(columns, rows))
+    aim = "dollars" if budget.objective == "dollars" else "FLOPs"
+    served = f", {figures.figure(budget.inference_tokens)} tokens served" if budget.inference_tokens else ""
+    bound = (Piece(f"bound by {clean(budget.binding)}", "warn"),) if budget.binding else ""
+    if len(found) > 1 or budget.binding:
+        canvas.row("" if len(found) > 1 else "Choice", _dim(f"least {aim} over its life{served}"), bound)
+
+
+def _training(canvas: Canvas, plan: RunPlan) -> None:
+    training = plan.training
+    optimizer, schedule = training.optimizer, training.schedule
+    canvas.row(
+        "Training",
+        f"{training.steps:,} steps of {training.global_batch_samples:,} × {plan.data.sequence_length:,} tokens",
+        f"{optimizer.kind} lr {optimizer.lr:g}, decay {optimizer.weight_decay:g}",
+        f"{schedule.kind} after {schedule.warmup_steps:,} warmup steps",
         plan.precision.compute,
     )
-    for a in plan.algorithms:
-        yield _line("", f"+ {a.kind}  {format_tokens(a.window.start_token)} .. {format_tokens(a.window.end_token)}")
-    layout = {"none": "one copy", "ddp": "a copy on each", "fsdp": "sharded (FSDP)"}[p.strategy]
-    yield _line(
-        "hardware",
-        f"{plan.hardware.count} x {plan.hardware.gpu}" + (f" on {p.nodes} nodes" if p.nodes > 1 else ""),
-        layout,
-        "activation checkpointing" if p.activation_checkpointing else "",
-    )
+    for algorithm in plan.algorithms:
+        window = algorithm.window
+        whole = window.start_token == 0 and window.end_token >= plan.budget.tokens
+        span = f"tokens {figures.figure(window.start_token)} to {figures.figure(window.end_token)}"
+        canvas.row("", (Piece(f"+ {algorithm.kind.replace('_', ' ')}"), Piece("" if whole else f"  {span}", "dim")))
 
 
-def _data(plan: RunPlan, width: int) -> Iterator[str]:
-    names = list(plan.data.sources)
-    pad = max(6, min(24, max(len(name) for name in names)))
+def _data(canvas: Canvas, plan: RunPlan) -> list[Line]:
+    """A row a source, largest first as the recipe has them; the first and last phases where there are many."""
     phases = plan.data.phases
-    shown = phases if len(phases) <= 4 else (*phases[:2], *phases[-2:])
-    head = "".join(f"{('from ' + format_count(p.start_token)):>14}" for p in shown)
-    yield _line("data", f"{'source':<{pad}}{'tokens':>10}{'share':>8}{head}")
-    for name in names[:_MOST_SOURCES]:
-        drawn = sum(p.sources[name].tokens for p in phases if name in p.sources)
-        shares = "".join(
-            f"{(p.sources[name].tokens / (p.end_token - p.start_token) if name in p.sources else 0):>14.1%}"
-            for p in shown
-        )
-        clipped = name if len(name) <= pad else f"{name[: pad - 1]}~"
-        row = _line("", f"{clipped:<{pad}}{format_count(drawn):>10}{drawn / plan.budget.tokens:>8.1%}{shares}")
-        yield row if len(row) <= width else row[:width]
-    if len(names) > _MOST_SOURCES:
-        yield _line("", f"and {len(names) - _MOST_SOURCES:,} sources more: --format json shows all")
-
-
-def _cost(plan: RunPlan) -> Iterator[str]:
-    e, h = plan.estimate, plan.hardware
-    yield _line(
-        "time",
-        f"{format_seconds(e.hours * 3600)} ({format_seconds(e.hours_low * 3600)} to {format_seconds(e.hours_high * 3600)})",
-        f"{format_count(e.tokens_per_s_per_gpu)} tok/s per device, MFU {e.mfu:.0%}",
-    )
-    price = f"at ${h.usd_per_gpu_hour:.2f} per device and hour" if h.usd_per_gpu_hour else "no price set"
-    yield _line("cost", f"{format_usd(e.usd)} ({format_usd(e.usd_low)} to {format_usd(e.usd_high)})", price)
-    yield _line("memory", f"{format_bytes(e.peak_memory_bytes)} of {format_bytes(h.memory_bytes)} on each device")
-    yield _line("", f"estimate: {e.method}")
-
-
-def render_plan(plan: RunPlan, width: int = 80) -> str:
-    """Text of `recipec plan`; stable, with no time stamps, so that two of them can be compared."""
-    names = list(plan.data.sources)
-    prepared = f"{len(names)} x prepare" if len(names) > 1 else "prepare"
-    last = [step.id for step in plan.steps if step.kind in ("train", "evaluate", "export")]
-    lines = [
-        f"{plan.name}  plan {plan.short_fingerprint}",
-        *_model(plan),
-        *_training(plan),
-        *_data(plan, width),
-        *_cost(plan),
-        _line("steps", " -> ".join(["tokenizer", prepared, *last])),
+    half = _MOST_PHASES // 2
+    shown = phases if len(phases) <= _MOST_PHASES else (*phases[:half], *phases[-half:])
+    columns = [Column("source"), Column("tokens", right=True), Column("share", right=True)]
+    columns += [
+        Column(f"from {figures.figure(phase.start_token)}", right=True, rank=1 + index)
+        for index, phase in enumerate(shown)
+        if len(phases) > 1
     ]
-    return "\n".join(lines)
+    rows: list[list[Cell]] = []
+    for name in list(plan.data.sources)[:_MOST_SOURCES]:
+        drawn = sum(phase.sources[name].tokens for phase in phases if name in phase.sources)
+        row: list[Cell] = [name, figures.figure(drawn), figures.percent(drawn / plan.budget.tokens)]
+        for phase in shown if len(phases) > 1 else ():
+            part = phase.sources[name].tokens if name in phase.sources else 0
+            row.append(figures.percent(part / (phase.end_token - phase.start_token)) if part else _dim("-"))
+        rows.append(row)
+    lines = canvas.table(columns, rows)
+    left = len(plan.data.sources) - len(rows)
+    more = [f"{left} more sources"] if left > 0 else []
+    more += [f"{len(phases) - len(shown)} phases between"] if len(shown) < len(phases) else []
+    return [*lines, *canvas.flow(*map(_dim, more), _dim("--html and --format json show all") if more else "")]
+
+
+def _machine(canvas: Canvas, plan: RunPlan) -> None:
+    """Layout, then memory and the step side by side."""
+    hardware, parallel, estimate = plan.hardware, plan.parallelism, plan.estimate
+    canvas.row(
+        "Machine",
+        _strong(f"{hardware.count:,} × {hardware.gpu}"),
+        f"{parallel.nodes:,} nodes" if parallel.nodes > 1 else "",
+        words.layout(plan),
+        f"micro-batch {plan.training.microbatch}",
+        "activation checkpointing" if parallel.activation_checkpointing else "",
+    )
+    used = estimate.peak_memory_bytes / max(hardware.memory_bytes, 1)
+    memory = _strong(
+        f"{figures.gigabytes(estimate.peak_memory_bytes)}",
+        f" of {figures.gigabytes(hardware.memory_bytes)}",
+        f" ({figures.between(estimate.peak_memory_bytes_low, estimate.peak_memory_bytes_high, figures.gigabytes)})",
+    )
+    unit = words.unit_word(plan)
+    speed = _strong(
+        f"{figures.figure(estimate.tokens_per_s_per_gpu)} tokens/s",
+        f" per {unit}",
+        f" ({figures.between(estimate.tokens_per_s_per_gpu_low, estimate.tokens_per_s_per_gpu_high, figures.figure)})",
+    )
+    style: Style = "bar" if estimate.peak_memory_bytes <= estimate.memory_limit_bytes else "bad"
+    step = sum(estimate.step_parts.values())
+    notes = (
+        _dim(f"memory of one {unit}, {figures.percent(used)} full"),
+        _dim(f"step {figures.hours(step / 3600)}, MFU {figures.percent(estimate.mfu)}"),
+    )
+    canvas.block(
+        "",
+        canvas.beside(
+            lambda room: [
+                *canvas.fit(memory, room),
+                notes[0],
+                *_bars(canvas, estimate.memory_parts, figures.gigabytes, room, style),
+            ],
+            lambda room: [*canvas.fit(speed, room), notes[1], *_bars(canvas, estimate.step_parts, _seconds, room)],
+        ),
+    )
+
+
+def _seconds(value: float) -> str:
+    return figures.hours(value / 3600)
+
+
+def _bars(
+    canvas: Canvas, parts: Mapping[str, float], show: Callable[[float], str], room: int, style: Style = "bar"
+) -> list[Line]:
+    """A row a part, largest first: a bar against the largest one, the value, its share of the sum."""
+    total = sum(parts.values())
+    ranked = figures.largest_parts(parts)
+    if not ranked:
+        return []
+    longest = ranked[0][1]
+    columns = (Column(""), Column("", rank=2), Column("", right=True), Column("", right=True, rank=1))
+    taken = [(words.part_word(name), show(part), figures.percent(part / total)) for name, part in ranked]
+    length = room - 6 - sum(max(cells(row[index]) for row in taken) for index in range(3))
+    rows: list[list[Cell]] = [
+        [word, canvas.bar(part / longest, min(max(length, 4), _LONGEST_BAR), style), value, _dim(share)]
+        for (word, value, share), (_, part) in zip(taken, ranked, strict=True)
+    ]
+    return canvas.table(columns, rows, room)
+
+
+def _money(canvas: Canvas, plan: RunPlan) -> None:
+    """Wall-clock and dollars by part, then the whole life."""
+    estimate, budget = plan.estimate, plan.budget
+    time = _strong(
+        figures.hours(estimate.hours),
+        "",
+        f" ({figures.between(estimate.hours_low, estimate.hours_high, figures.hours)})",
+    )
+    money = _strong(
+        figures.usd(estimate.usd),
+        "",
+        f" ({figures.between(estimate.usd_low, estimate.usd_high, figures.usd)})" if estimate.usd else "",
+    )
+    canvas.row("Time", time, money, words.price(plan), *words.limits(plan))
+    canvas.block("", _hours_and_dollars(canvas, plan))
+    life: list[Cell] = [f"{figures.work(estimate.energy_kwh)}, {figures.mass(estimate.co2e_kg)} CO₂e to train"]
+    if budget.inference_tokens:
+        served = f"{figures.figure(budget.inference_tokens)} tokens served for {figures.usd(estimate.inference_usd)}"
+        life = [_strong(figures.usd(estimate.lifetime_usd), " in all"), served, *life]
+    canvas.row("Life", *life)
+
+
+def _hours_and_dollars(canvas: Canvas, plan: RunPlan) -> list[Line]:
+    """A row a part of the wall-clock; parts in which no device is held cost nothing."""
+    estimate = plan.estimate
+    ranked = figures.largest_parts(estimate.time_parts, most=8, least_share=0.0005)
+    total, longest = sum(estimate.time_parts.values()), max(estimate.time_parts.values(), default=0.0)
+    rows: list[list[Cell]] = []
+    for name, part in ranked:
+        dollars = words.usd_of(name, ranked, estimate.usd_parts)
+        rows.append(
+            [
+                words.part_word(name),
+                canvas.bar(part / longest, _LONGEST_BAR),
+                _seconds(part),
+                _dim(figures.percent(part / total)),
+                figures.usd(dollars) if dollars else _dim("-") if estimate.usd else "",
+            ]
+        )
+    right = Column("", right=True)
+    return canvas.table((Column(""), Column("", rank=2), right, Column("", right=True, rank=1), right), rows)
+
+
+def _steps(plan: RunPlan) -> str:
+    kinds = [step.kind for step in plan.steps]
+    names = [f"{kinds.count(kind)} × {kind}" if kinds.count(kind) > 1 else kind for kind in dict.fromkeys(kinds)]
+    return " → ".join(names)

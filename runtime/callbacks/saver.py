@@ -1,4 +1,4 @@
-"""Saves and resumes a run, and stops it when it was asked to.
+"""Saves and resumes a run, and stops it when it was asked to, by a signal or by its caps.
 
 Composer's own saver is not used: its files are not atomic, it loads them with full pickle, and on resume within an
 epoch it leaves the random state as it is, so that dropout differs from the undisturbed run.
@@ -21,7 +21,6 @@ from runtime import checkpoint
 from runtime.callbacks.ledger import Ledger
 from runtime.checkpoint import Checkpoint
 from runtime.errors import RunError, RunFailed
-from runtime.preemption import StopSignal
 from schemas.plan import RunPlan
 
 __all__ = ["Saver", "load_random_state", "random_state"]
@@ -54,18 +53,20 @@ def load_random_state(states: list[dict[str, Any]]) -> None:
 
 
 class Saver(Callback):  # type: ignore[misc]  # composer has no types
-    """Writes a checkpoint every interval, at the end, and on a stop signal; begins from `found`.
+    """Writes a checkpoint every interval, at the end, and when asked to stop; begins from `found`.
 
     Args:
         plan: says how often and how many.
         folder: of checkpoints.
         ledger: the run's books, kept in the manifest.
-        stop: asked after each batch.
+        asked: whether this rank was asked to stop, read after each batch.
         found: the checkpoint to go on from.
     """
 
-    def __init__(self, plan: RunPlan, folder: Path, ledger: Ledger, stop: StopSignal, found: Checkpoint | None) -> None:
-        self._plan, self._folder, self._ledger, self._stop = plan, folder, ledger, stop
+    def __init__(
+        self, plan: RunPlan, folder: Path, ledger: Ledger, asked: Callable[[], bool], found: Checkpoint | None
+    ) -> None:
+        self._plan, self._folder, self._ledger, self._asked = plan, folder, ledger, asked
         self._found = found
         self._random_state: list[dict[str, Any]] | None = None
         self._saved_step = found.progress.step if found else None
@@ -105,8 +106,8 @@ class Saver(Callback):  # type: ignore[misc]  # composer has no types
 
     def _agreed(self, state: State) -> bool:
         if dist.get_world_size() == 1:
-            return self._stop.received
-        asked = state.device.tensor_to_device(torch.tensor([int(self._stop.received)], dtype=torch.int32))
+            return self._asked()
+        asked = state.device.tensor_to_device(torch.tensor([int(self._asked())], dtype=torch.int32))
         dist.all_reduce(asked, reduce_operation="MAX")
         return bool(asked.item())
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runtime.errors import RunFailed
+from runtime.spend import Meter, Spend, cap_error
+from runtime.status import rank, world_size
 from runtime.steps.base import Context, Inputs
 from runtime.teacher import check_tokenizer, content, folder_of
 from schemas.plan import RunPlan, Step
@@ -25,13 +28,35 @@ def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str,
     """Train, or go on training; under torchrun on every rank.
 
     Returns:
-        `status` finished or interrupted, and what was done over all resumptions: steps, tokens, seconds, losses, draws.
+        `status` finished, interrupted or capped, and what was done over all resumptions: steps, tokens, seconds, losses,
+        draws, spend. Only the first rank says capped; for the others it is an interruption like any other.
 
     Raises:
         DataError: data or vocabulary don't fit the plan.
-        RunFailed: the machine doesn't fit the plan, the disk is full, or the loss is no number.
+        RunFailed: the machine doesn't fit the plan, the disk is full, or the loss is no number; there are more devices than
+            the limit allows, or a cap was reached before a batch was done (RC608).
         Refused: the checkpoints belong to another plan (RC602).
     """
+    plan, layout = context.plan, context.layout
+    most = plan.budget.max_gpus
+    if most is not None and world_size() > most:
+        raise RunFailed(
+            "RC608",
+            f"{world_size()} processes were started, and `max_gpus` allows {most}",
+            f"start at most {most}, or raise `max_gpus` under `budget` and compile again",
+        )
+    meter = Meter(layout.spend, plan, world_size()) if rank() == 0 else None
+    cap = meter.refuses() if meter else None
+    if meter is None or cap is not None:
+        refusal = meter.refusal(cap) if meter and cap else None
+        return _run(context, inputs, None, refusal) | ({"spend": refusal.values()} if refusal else {})
+    with meter:  # what follows takes seconds to minutes before the first batch, in which devices are paid for
+        values = _run(context, inputs, meter, None)
+    return {**values, "spend": meter.now().values()}
+
+
+def _run(context: Context, inputs: Inputs, meter: Meter | None, refusal: Spend | None) -> dict[str, Any]:
+    """The training of one rank; not even begun where the books of the first rank are a refusal."""
     # Imported here: composer takes 7 to 20 s, and a run whose training is reused never needs it.
     import torch
     from composer.utils import dist
@@ -47,14 +72,17 @@ def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str,
     with quiet(), StopSignal() as stop:
         join_ranks(plan)
         found = newest(layout.checkpoints, plan)
+        start = found.progress.step if found else None
+        done = found is not None and found.progress.step >= plan.training.steps
+        if not done and agreed(refusal is not None):
+            return _refused(plan, found, refusal)
         verify_data(inputs, deep=found is None)
         if teacher := folder_of(plan, layout.roots):
             check_tokenizer(teacher, inputs["tokenizer"].folder)
-        start = found.progress.step if found else None
-        if found is not None and found.progress.step >= plan.training.steps:
+        if found is not None and done:
             return result(plan, found.progress, "finished", start, dist.get_world_size())
         try:
-            training = build_training(plan, layout, inputs, found, stop)
+            training = build_training(plan, layout, inputs, found, stop, meter)
             del found
             try:
                 training.trainer.fit()
@@ -63,8 +91,28 @@ def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str,
                 training.trainer.close()
         except BadSampleError as error:
             raise error.error() from error
-    status = "interrupted" if training.saver.interrupted else "finished"
+    capped = meter is not None and meter.now().stopped_by is not None
+    status = "finished" if not training.saver.interrupted else "capped" if capped else "interrupted"
     return result(plan, progress, status, start, dist.get_world_size())
+
+
+def _refused(plan: RunPlan, found: Checkpoint | None, refusal: Spend | None) -> dict[str, Any]:
+    """The result of a training that its cap doesn't let begin.
+
+    Raises:
+        RunFailed: there is no checkpoint that a result could speak of (RC608).
+    """
+    if found is None:
+        raise cap_error(plan, refusal or Spend(), 0)
+    return result(plan, found.progress, "capped" if refusal else "interrupted", found.progress.step, world_size())
+
+
+def agreed(asked: bool) -> bool:
+    """Whether any rank asks for it; all ranks must call this."""
+    from composer.utils import dist
+
+    votes: list[bool] = dist.all_gather_object(asked)
+    return any(votes)
 
 
 def newest(folder: Path, plan: RunPlan) -> Checkpoint | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,15 @@ def test_change_that_forbids_a_resume() -> None:
     assert "order of the data" in found.changes[0].reason
     last = render_diff(found, "text").splitlines()[-1]
     assert last.startswith("Plan: 0 to add, 1 to change, 0 to remove; cannot resume: seed: the order of the data")
+
+
+def test_many_reasons_are_counted() -> None:
+    """A verdict that repeats all of them is no verdict; each stands with its change."""
+    new = sealed(seed=18, model={"rope_theta": 5e5, "num_layers": 3, "hidden_size": 64})
+    text = render_diff(diff(sealed(), new), "text")
+
+    assert text.splitlines()[-1].endswith("; cannot resume, for 4 reasons.")
+    assert text.count("cannot resume: ") == 4
 
 
 def test_algorithms_are_matched_by_kind() -> None:
@@ -134,10 +144,38 @@ def test_text_is_pinned() -> None:
         "                                   cannot resume: positions would mean something else to the trained weights\n"
         "    ~ checkpoints.export           true -> false                default\n"
         "    ~ checkpoints.max_shard_bytes  5 000 000 000 -> 10 000 000  default\n"
-        "    ~ estimate.usd  0.1 -> 0\n"
+        "    ~ estimate.usd  $0.10 -> $0.00  -100 %\n"
         "Plan: 0 to add, 3 to change, 0 to remove; cannot resume: model.rope_theta: positions would mean something "
         "else to the trained weights.\n"
     )
+
+
+def test_outcomes_say_what_became_of_them() -> None:
+    """Speed, memory, time and money with their change; up is bad but for speed, and what follows from them is counted."""
+    old = sealed(estimate={"usd": 324.0, "hours": 16.2, "tokens_per_s_per_gpu": 80_000.0, "usd_low": 249.0})
+    new = sealed(estimate={"usd": 421.2, "hours": 14.1, "tokens_per_s_per_gpu": 92_000.0, "usd_low": 310.0})
+    lines = render_diff(diff(old, new), "text", color=True).splitlines()
+
+    shown = [re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in lines[1:-1]]
+    assert shown == [
+        "    ~ estimate.tokens_per_s_per_gpu  80k -> 92k        +15 %",
+        "    ~ estimate.hours                 16.2 h -> 14.1 h  -13 %",
+        "    ~ estimate.usd                   $324 -> $421      +30 %",
+        "      and 1 more that follow, such as parts and intervals: --format json shows all",
+    ]
+    assert ["\x1b[32m" in line for line in lines[1:4]] == [True, True, False]
+    assert "\x1b[31m+30 %" in lines[3]
+
+
+def test_a_budget_follows_from_what_is_said() -> None:
+    """Another law is a decision; the loss that it expects is none."""
+    found = diff(sealed(), sealed(budget={"scaling_law": "sardana", "loss": 5.5}))
+
+    assert [(change.path, change.is_derived) for change in found.changes] == [
+        ("budget.scaling_law", False),
+        ("budget.loss", True),
+    ]
+    assert "6.000 -> 5.500  -8.3 %" in render_diff(found, "text")
 
 
 def test_values_that_differ_in_the_last_digits_are_shown_in_full() -> None:

@@ -55,7 +55,7 @@ def gpu_plan() -> RunPlan:
     """A plan for 2 nodes of 4 GPUs; its batch of 8 samples is one a device."""
     return tiny_plan(
         hardware={"gpu": "h100-sxm-80gb", "count": 8, "per_node": 4},
-        parallelism={"strategy": "fsdp", "devices": 8, "nodes": 2},
+        parallelism={"strategy": "fsdp", "sharding": "full", "shard_degree": 8, "devices": 8, "nodes": 2},
         training={"microbatch": 1},
         execution={
             "workers": 2,

@@ -12,6 +12,9 @@ from pydantic import BaseModel
 from schemas.recipe import Recipe
 from tests.recipes import plan_text
 
+RUNS = Path(__file__).parent / "runs.csv"
+SITE = Path(__file__).parent / "site.json"
+
 BASE = """\
 name: base
 seed: 17
@@ -76,18 +79,58 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "budget.flops": ("budget={flops: 1e12}",),
     "budget.target_loss": ("model={size: auto}", "budget={target_loss: 3.4}", "training={}"),
     "budget.match_chinchilla": ("model={size: auto}", "budget={match_chinchilla: 50M}", "training={}"),
+    "budget.match_model.parameters": ("model={size: auto}", "budget={match_model: {parameters: 200M, tokens: 2B}}", "training={}"),
+    "budget.match_model.tokens": ("model={size: auto}", "budget={match_model: {parameters: 100M, tokens: 4B}}", "training={}"),
+    "budget.cost": ("budget={cost: $9}",),
+    "budget.gpu_time": ("budget={gpu_time: 3h}",),
+    "budget.time": ("budget={time: 2h}",),
+    "budget.lifetime_cost": ("budget={lifetime_cost: $50, inference: {requests: 1M}}",),
+    "budget.objective": ("budget.objective=dollars",),
     "budget.inference.tokens": ("budget.inference={tokens: 1B}",),
     "budget.inference.requests": ("budget.inference.requests=2M",),
     "budget.inference.input_tokens": ("budget.inference.input_tokens=71",),
     "budget.inference.output_tokens": ("budget.inference.output_tokens=216",),
-    "budget.scaling_law": ("budget.scaling_law=sardana",),
+    "budget.inference.gpu": ("budget.inference.gpu=a100-sxm-80gb",),
+    "budget.inference.precision": ("budget.inference.precision=bf16",),
+    "budget.inference.price": ("budget.inference.price=$1/gpu-hour",),
+    "budget.inference.mfu_prefill": ("budget.inference.mfu_prefill=0.4",),
+    "budget.inference.mfu_decode": ("budget.inference.mfu_decode=0.02",),
+    "budget.scaling_law.name": ("budget.scaling_law=sardana",),
+    "budget.scaling_law.e": ("budget.scaling_law={e: 1.7, a: 400, b: 410, alpha: 0.34, beta: 0.28}",),
+    "budget.scaling_law.a": ("budget.scaling_law={e: 1.6, a: 406, b: 410, alpha: 0.34, beta: 0.28}",),
+    "budget.scaling_law.b": ("budget.scaling_law={e: 1.6, a: 400, b: 420, alpha: 0.34, beta: 0.28}",),
+    "budget.scaling_law.alpha": ("budget.scaling_law={e: 1.6, a: 400, b: 410, alpha: 0.35, beta: 0.28}",),
+    "budget.scaling_law.beta": ("budget.scaling_law={e: 1.6, a: 400, b: 410, alpha: 0.34, beta: 0.29}",),
+    "budget.scaling_law.fit": (f"budget.scaling_law={{fit: {RUNS}}}",),
+    "budget.scaling_law.max_tokens_per_parameter": (
+        f"budget.scaling_law={{fit: {RUNS}, max_tokens_per_parameter: 100}}",
+    ),
+    "budget.constraints.min_parameters": ("budget.constraints={min_parameters: 150M}",),
+    "budget.constraints.max_parameters": ("budget.constraints={max_parameters: 80M}",),
+    "budget.constraints.unique_tokens": ("budget.constraints={unique_tokens: 500M}",),
+    "budget.constraints.max_epochs": ("budget.constraints={unique_tokens: 500M, max_epochs: 3}",),
+    "budget.constraints.max_tokens_per_parameter": ("budget.constraints={max_tokens_per_parameter: 10}",),
     "budget.max_cost": ("budget.max_cost=$10k",),
     "budget.max_hours": ("budget.max_hours=9h",),
-    "hardware.gpu": ("hardware.gpu=a100-sxm-80gb",),
+    "budget.max_gpus": ("budget.max_gpus=8",),
+    "hardware.gpu.name": ("hardware.gpu=a100-sxm-80gb",),
+    "hardware.gpu.memory": ("hardware.gpu={name: h100-sxm-80gb, memory: 96GB}",),
+    "hardware.gpu.bandwidth": ("hardware.gpu={name: h100-sxm-80gb, bandwidth: 2TB/s}",),
+    "hardware.gpu.peak.fp32": ("hardware.gpu={name: h100-sxm-80gb, peak: {fp32: 60TFLOP/s}}", "precision=fp32"),
+    "hardware.gpu.peak.bf16": ("hardware.gpu={name: h100-sxm-80gb, peak: {bf16: 800TFLOP/s}}",),
+    "hardware.gpu.peak.fp16": ("hardware.gpu={name: h100-sxm-80gb, peak: {fp16: 800TFLOP/s}}", "precision=fp16"),
+    "hardware.gpu.peak.fp8": ("hardware.gpu={name: h100-sxm-80gb, peak: {fp8: 1500TFLOP/s}}", "precision=fp8"),
+    "hardware.gpu.link": ("hardware.gpu={name: h100-sxm-80gb, link: 200GB/s}",),
+    "hardware.gpu.tdp": ("hardware.gpu={name: h100-sxm-80gb, tdp: 350W}",),
     "hardware.count": ("hardware.count=4",),
     "hardware.per_node": ("hardware.per_node=1",),
     "hardware.price": ("hardware.price=$9/gpu-hour",),
     "hardware.mfu": ("hardware.mfu=0.3",),
+    "hardware.calibration": (f"hardware.calibration={SITE}",),
+    "hardware.network": ("hardware.network=100Gb/s",),
+    "hardware.mtbf": ("hardware.mtbf=100h",),
+    "hardware.pue": ("hardware.pue=1.5",),
+    "hardware.grid": ("hardware.grid=56g/kWh",),
     "training.batch": ("training.batch=16384 tok",),
     "training.microbatch": ("training.microbatch=2",),
     "training.optimizer.kind": ("training.optimizer.kind=sgd",),
@@ -102,6 +145,8 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "training.duration": ("budget={}", "training.duration=77ba"),
     "training.gradient_clipping.kind": ("training.gradient_clipping.kind=value",),
     "training.gradient_clipping.threshold": ("training.gradient_clipping.threshold=0.5",),
+    "training.sharding.kind": ("compression=[]", "training.sharding=full"),
+    "training.sharding.degree": ("compression=[]", "hardware.count=16", "training.batch=64k tok", "training.sharding={kind: hybrid, degree: 4}"),
     "training.activation_checkpointing": ("training.activation_checkpointing=true",),
     "training.compile": ("training.compile=true",),
     "training.deterministic": ("training.deterministic=false",),
@@ -149,6 +194,34 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "launch.offline": ("launch.offline=true",),
 }
 
+# What a change is compared with, where BASE itself would hide it: limits that bind, a law of the same kind.
+AUTO = ("model={size: auto}", "budget={match_chinchilla: 100M, inference: {requests: 1M}}", "training={}")
+BEFORE: dict[str, tuple[str, ...]] = {
+    "budget.target_loss": AUTO,
+    "budget.match_chinchilla": AUTO,
+    "budget.match_model.parameters": (*AUTO, "budget={match_model: {parameters: 100M, tokens: 2B}}"),
+    "budget.match_model.tokens": (*AUTO, "budget={match_model: {parameters: 100M, tokens: 2B}}"),
+    "budget.objective": AUTO,
+    "budget.constraints.max_epochs": (*AUTO, "budget.constraints={unique_tokens: 500M}"),
+    **{f"budget.constraints.{key}": AUTO for key in ("min_parameters", "max_parameters", "unique_tokens")},
+    "budget.constraints.max_tokens_per_parameter": AUTO,
+    **{
+        f"budget.scaling_law.{key}": ("budget.scaling_law={e: 1.6, a: 400, b: 410, alpha: 0.34, beta: 0.28}",)
+        for key in ("e", "a", "b", "alpha", "beta")
+    },
+    "budget.scaling_law.max_tokens_per_parameter": (f"budget.scaling_law={{fit: {RUNS}}}",),
+    # Pruning ranks whole layers, which sharding splits.
+    "training.sharding.kind": ("compression=[]",),
+    "training.sharding.degree": (
+        "compression=[]",
+        "hardware.count=16",
+        "training.batch=64k tok",
+        "training.sharding=hybrid",
+    ),
+}
+ON_TOP = ("budget.objective", "budget.constraints.")
+"""Changes that are made to what they are compared with, not to BASE."""
+
 # One word is the only choice today; a change is refused, which tests/errors/ shows.
 SINGLE = {
     "objective.kind",
@@ -158,8 +231,36 @@ SINGLE = {
     "averaging.kind",
     "launch.kind",
 }
-# Where and how it runs: in the plan, outside of the fingerprint.
-PLACE = ("logging.", "launch.")
+# Where and how it runs, and what it costs: in the plan, outside of the fingerprint.
+PLACE = ("logging.", "launch.", "checkpoints.interval", "checkpoints.keep")
+MONEY = {
+    "budget.inference.tokens",
+    "budget.inference.requests",
+    "budget.inference.input_tokens",
+    "budget.inference.output_tokens",
+    "budget.inference.gpu",
+    "budget.inference.precision",
+    "budget.inference.price",
+    "budget.inference.mfu_prefill",
+    "budget.inference.mfu_decode",
+    *(f"budget.scaling_law.{key}" for key in ("name", "e", "a", "b", "alpha", "beta", "fit", "max_tokens_per_parameter")),
+    "budget.max_cost",
+    "budget.max_hours",
+    "budget.max_gpus",
+    "hardware.gpu.memory",
+    "hardware.gpu.bandwidth",
+    "hardware.gpu.peak.bf16",
+    "hardware.gpu.link",
+    "hardware.gpu.tdp",
+    "hardware.price",
+    "hardware.mfu",
+    "hardware.calibration",
+    "hardware.network",
+    "hardware.mtbf",
+    "hardware.pue",
+    "hardware.grid",
+}
+"""What only predicts, prices or limits, as long as it leaves model, steps and layout of BASE as they are."""
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
@@ -185,14 +286,12 @@ def test_every_key_of_the_language_is_listed() -> None:
 
 @pytest.mark.parametrize("key", CHANGES)
 def test_changing_a_key_changes_the_plan(key: str, tmp_path: Path) -> None:
-    """The change reaches the plan, in more than provenance; only where-it-runs leaves the fingerprint alone."""
-    without: tuple[str, ...] = ()
-    if key in ("budget.target_loss", "budget.match_chinchilla"):
-        without = ("model={size: auto}", "budget={match_chinchilla: 100M}", "training={}")
-    before, after = plan_text(BASE, tmp_path, *without), plan_text(BASE, tmp_path, *CHANGES[key])
+    """The change reaches the plan, in more than provenance; only place and money leave the fingerprint alone."""
+    without = BEFORE.get(key, ())
+    start = without if key.startswith(ON_TOP) else ()
+    before, after = plan_text(BASE, tmp_path, *without), plan_text(BASE, tmp_path, *start, *CHANGES[key])
     meaning = {"provenance", "fingerprint", "resume_key"}
 
     assert before.model_dump(exclude=meaning) != after.model_dump(exclude=meaning)
-    # An effort that is only derived (mfu) or a limit of money changes no result; all else is another run.
-    expect_same = key.startswith(PLACE) or key == "hardware.mfu"
+    expect_same = key.startswith(PLACE) or key in MONEY
     assert (before.fingerprint == after.fingerprint) == expect_same

@@ -178,7 +178,7 @@ training: {microbatch: 0}
         ("model={hidden_size: 100, num_layers: 2, num_heads: 3}", "RC204"),
         ("model={}", None),
         ("budget={tokens_per_parameter: 20}", None),
-        ("model={size: auto}", None),
+        ("model={size: auto}", "RC303"),
         ("model={size: 1M, vocab_size: 100}", "RC406"),
         ("model={size: 70B}", "RC502"),
         ("hardware={gpu: tpu-v5}", "RC501"),

@@ -26,7 +26,8 @@ for name in ("torch", "composer", "streaming", "transformers", "numpy"):
     except ImportError:
         continue
     raise SystemExit(f"{name} is there, so this proves nothing")
-for command in (["check"], ["plan"], ["plan", "--format", "json"], ["compile", "--out", "out"]):
+looks = (["plan"], ["plan", "--format", "json"], ["plan", "--html", "page.html"], ["plan", "--sweep", "seed=1,2"])
+for command in (["check"], *looks, ["compile", "--out", "out"]):
     try:
         app([command[0], "quickstart.yaml", *command[1:]], standalone_mode=False)
     except SystemExit as end:

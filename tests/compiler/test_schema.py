@@ -140,8 +140,8 @@ def test_plans_are_accepted() -> None:
 
 
 def test_defaults_are_written_as_in_a_recipe() -> None:
-    """A default can be pasted into a recipe: `0.1dur`, not a pair."""
-    assert recipe_schema()["$defs"]["Checkpoints"]["properties"]["interval"]["default"] == "0.1dur"
+    """A default can be pasted into a recipe: `0.25dur`, not a pair."""
+    assert recipe_schema()["$defs"]["Evaluation"]["properties"]["interval"]["default"] == "0.25dur"
 
 
 def test_pages_hold_every_code_and_section() -> None:

@@ -68,6 +68,7 @@ def light_modules() -> tuple[dict[str, LightStep], Callable[[str], StepModule]]:
         "tokens_per_source": {"code": 4608, "prose": 1536}, "samples_per_source": {"code": 72, "prose": 24},
         "tokens_per_s": 1755.4, "mfu": 0.12, "resumed_from": None, "world_size": 1,
         "checkpoint": "checkpoints/ba00000012",
+        "spend": {"seconds": 5.0, "device_seconds": 5.0, "usd": 5.0, "stopped_by": None, "cap": 0.0},
     }  # fmt: skip
     before = {"loss": 6.25, "perplexity": 518.0, "bits_per_byte": 4.0}
     after = {"loss": 5.0, "perplexity": 148.4, "bits_per_byte": 3.2}

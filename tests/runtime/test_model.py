@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from compiler.estimate.architecture import Dimensions, count_parameters, solve
 from runtime import compat
 from runtime.errors import DataError, RunFailed
 from runtime.model import CausalLM, blocks, build_untrained, check_vocabulary, flops_per_token, language_model_loss
@@ -28,6 +29,33 @@ def test_model_has_the_planned_parameters_and_dimensions(model: dict[str, Any]) 
     assert built(input_ids=torch.zeros(2, 64, dtype=torch.long)).logits.shape == (2, 64, 512)
     assert built.config.eos_token_id == 3
     assert built.dtype == torch.float32
+
+
+# Published shapes, the solver's own for a size, and small ones with every difference that changes a count.
+SHAPES = [
+    Dimensions("llama", 128_256, 4096, 32, 32, 8, 14_336, 8192, tied=False),
+    Dimensions("llama", 128_256, 2048, 16, 32, 8, 8192, 8192, tied=True),
+    Dimensions("gpt2", 50_304, 1600, 48, 25, 25, 6400, 1024, tied=True),
+    Dimensions("gpt2", 512, 64, 2, 4, 4, 96, 128, tied=False),
+    Dimensions("llama", 512, 64, 2, 4, 1, 96, 128, tied=False),
+    solve(70e9, Dimensions("llama", 32_768, 0, 0, 0, 0, 0, 4096, tied=True)),
+    solve(13e9, Dimensions("gpt2", 50_304, 0, 0, 0, 0, 0, 2048, tied=False)),
+]
+
+
+@pytest.mark.parametrize("d", SHAPES, ids=lambda d: f"{d.family}-{d.hidden}x{d.layers}-kv{d.kv_heads}-tied{d.tied}")
+def test_the_compilers_count_is_the_built_models(d: Dimensions) -> None:
+    """Grouped key-value heads, untied output layers, both families, up to 70B: counted on the meta device, exactly."""
+    plan = plan_of(
+        model={
+            "family": d.family, "vocab_size": d.vocabulary, "hidden_size": d.hidden, "num_layers": d.layers,
+            "num_heads": d.heads, "num_kv_heads": d.kv_heads, "intermediate_size": d.intermediate,
+            "max_sequence_length": d.positions, "tie_embeddings": d.tied, "num_parameters": count_parameters(d),
+        }
+    )  # fmt: skip
+    with torch.device("meta"):
+        built = build_untrained(plan)  # refuses another count
+    assert sum(p.numel() for p in built.parameters()) == count_parameters(d)
 
 
 def test_rotary_base_norms_and_heads_reach_the_model() -> None:

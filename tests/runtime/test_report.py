@@ -6,6 +6,7 @@ import json
 import struct
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,13 +40,19 @@ def test_the_report_is_keyed_by_the_plans_ids(tmp_path: Path) -> None:
     assert report.environment.packages["torch"]
 
 
-def test_cost_is_time_by_devices_by_price(tmp_path: Path) -> None:
-    """3.5 s of training on one device at $3600 an hour cost $3.50."""
-    plan = sealed_plan(hardware={"usd_per_gpu_hour": 3600.0})
+def test_cost_is_the_trainings_books_and_what_follows(tmp_path: Path) -> None:
+    """$5 in the books, and the seconds of evaluating and exporting on one device at $3600 an hour; caps stand beside it."""
+    plan = sealed_plan(hardware={"usd_per_gpu_hour": 3600.0}, budget={"max_cost_usd": 20.0, "tokens": 6144})
     _, modules = light_modules()
     layout = layout_of(plan, tmp_path)
-    execute(plan, layout, modules=modules)
-    assert Report.model_validate_json(layout.report.read_bytes()).cost_usd.actual == 3.5
+    records = execute(plan, layout, modules=modules).records
+    report = Report.model_validate_json(layout.report.read_bytes())
+    after = records["evaluate"].seconds + records["export"].seconds
+    assert report.cost_usd.actual == pytest.approx(5.0 + after)
+    assert report.spend.usd == report.cost_usd
+    assert report.spend.device_hours.actual == pytest.approx((5.0 + after) / 3600)
+    assert report.spend.device_hours.planned == pytest.approx(19 / 3600)  # of 21 s, 2 s prepare data
+    assert (report.spend.max_usd, report.spend.stopped_by) == (20.0, None)
 
 
 def test_the_table_fits_its_width(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from schemas.plan import RunPlan
 from tests.runtime.interruption import interrupted_after
 from tests.runtime.training_case import HELDOUT, LENGTH, layout_of, metrics, plan_of, prepared, start, train
 
-TIMING = ("seconds", "tokens_per_s", "mfu", "resumed_from")
+TIMING = ("seconds", "tokens_per_s", "mfu", "resumed_from", "spend")
 
 
 def without_timing(values: dict[str, Any]) -> dict[str, Any]:

@@ -31,6 +31,16 @@ READ: list[tuple[Any, Any, float]] = [
     (units.Seconds, "90min", 5400),
     (units.Bytes, "80GB", 80_000_000_000),
     (units.Bytes, "16GiB", 17_179_869_184),
+    (units.Bandwidth, "3.35TB/s", 3.35e12),
+    (units.Bandwidth, "400Gb/s", 50e9),
+    (units.Bandwidth, "25 Gbit/s", 3.125e9),
+    (units.Bandwidth, 2e9, 2e9),
+    (units.FlopRate, "989TFLOP/s", 989e12),
+    (units.FlopRate, "1.98 PFLOP/s", 1.98e15),
+    (units.Watts, "700W", 700),
+    (units.Watts, "1.2kW", 1200),
+    (units.CarbonIntensity, "0.48kg/kWh", 480),
+    (units.CarbonIntensity, "56 gCO2e/kWh", 56),
 ]
 
 _TOO_LARGE = {"9" * 400, "1e99"}
@@ -51,6 +61,12 @@ REFUSED: list[tuple[Any, Any]] = [
     (units.GpuHourPrice, "$2.10/month"),
     (units.Seconds, "36 gpu"),
     (units.Bytes, "80 tok"),
+    (units.Bandwidth, "25GB"),
+    (units.Bandwidth, "-1GB/s"),
+    (units.FlopRate, "989TFLOP"),
+    (units.FlopRate, "989 TB/s"),
+    (units.Watts, "700 kWh"),
+    (units.CarbonIntensity, "480 g"),
     (units.TrainingTime, "10"),
     (units.TrainingTime, 10),
     (units.TrainingTime, "1.5dur"),
@@ -120,3 +136,21 @@ def test_format_and_parse_agree(value: int) -> None:
 def test_times_are_printed_in_the_unit_that_people_use(value: float, text: str) -> None:
     """Seconds, minutes, hours, days."""
     assert units.format_seconds(value) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (units.format_bytes(0), "0 B"),
+        (units.format_bytes(999), "999 B"),
+        (units.format_bytes(80e9), "80 GB"),
+        (units.format_energy(0.0004), "0.4 Wh"),
+        (units.format_energy(4200), "4.2 MWh"),
+        (units.format_carbon(0), "0 g CO2e"),
+        (units.format_carbon(0.0002), "0.2 g CO2e"),
+        (units.format_carbon(173_000), "173 t CO2e"),
+    ],
+)
+def test_amounts_are_printed_in_the_largest_unit_that_they_fill(text: str, shown: str) -> None:
+    """Nothing and next to nothing, too."""
+    assert text == shown

@@ -1,0 +1,1 @@
+"""Calibration of the estimates on published runs: data, fits, held-out errors."""

@@ -1,0 +1,82 @@
+"""Where each value of the plan's budget comes from."""
+
+from __future__ import annotations
+
+import math
+
+from compiler.budgeting.aim import target_key
+from compiler.draft import Draft
+from compiler.provenance import Because, From, Reason
+
+__all__ = ["reasons"]
+
+
+def reasons(draft: Draft) -> dict[str, Because]:
+    """Path inside the section -> the recipe's line, or the formula and its source."""
+    law, fit = draft.targets.known.law, draft.targets.known.fit
+    dollars = draft.budget.objective == "dollars"
+    cost = "6 N D + 2 N K in dollars" if dollars else "6 N D + 2 N T"
+    optimum = Reason(
+        f"least {cost} for what the budget names, law `{law.name}` ({law.source}; Sardana et al. 2024, eq. 3)"
+    )
+    constants = Reason(f"law `{law.name}`: {law.source}")
+    spread = Reason(
+        f"bootstrap over {len(fit.resampled)} resamples of the runs" if fit else "the fit's runs are not known"
+    )
+    money = Reason("hours of the estimate x price, and 2 N T at the price of serving")
+    return {
+        "": Reason("of the tokens and the model"),
+        "tokens": _tokens_reason(draft),
+        "train_flops": Reason("6 N D"),
+        "objective": From("budget.objective")
+        if draft.recipe.budget.lifetime_cost is None
+        else Reason("lifetime_cost is money"),
+        "inference_tokens": From("budget.inference"),
+        "inference_flops": Reason("2 N T"),
+        "inference_usd": Reason("2 N (T_in/U_in + T_out/U_out) x price of a FLOP"),
+        "serving": _serving_reason(draft),
+        "effective_inference_tokens": Reason("K = C_inf U_tr / C_tr (T_in/U_in + T_out/U_out)" if dollars else "T"),
+        "lifetime_flops": Reason("6 N D + 2 N T"),
+        "lifetime_usd": money,
+        "loss": Reason(f"L(N, D) = E + A/N^alpha + B/D^beta, {law.source}"),
+        "loss_low": spread,
+        "loss_high": spread,
+        "scaling_law": constants,
+        "law": constants,
+        "extrapolated": Reason(
+            f"the fit's data: {law.least_parameters:.3g} to {law.most_parameters:.3g} parameters"
+            if math.isfinite(law.most_parameters)
+            else "the range of the constants' data is not known"
+        ),
+        "optimal_parameters": optimum,
+        "optimal_tokens": optimum,
+        "optimal_loss": optimum,
+        "snapped_loss_delta": Reason("loss - loss of the optimum of the same lifetime cost"),
+        "binding": Reason("the limit that the optimum was moved to"),
+        "unconstrained": Reason("the same without constraints, with as many fresh tokens as it takes"),
+        "tokens_per_parameter": Reason("tokens / num_parameters"),
+        "unique_tokens": From("budget.constraints.unique_tokens")
+        if draft.recipe.budget.constraints.unique_tokens is not None
+        else Reason("sum of the sources' tokens that are trained on, where all say it"),
+        "epochs": Reason("tokens / unique_tokens"),
+        "repetition_loss": Reason(
+            "D' = U + U R* (1 - exp(-(D/U - 1)/R*)), R* = 15.4 (Muennighoff et al. 2023, section 3.1)"
+        ),
+        "chinchilla": Reason("A N^-alpha alpha = B D^-beta beta at the same loss (Hoffmann et al. 2022)"),
+        "max_cost_usd": From("budget.max_cost"),
+        "max_seconds": From("budget.max_hours"),
+        "max_gpus": From("budget.max_gpus"),
+    }
+
+
+def _tokens_reason(draft: Draft) -> Because:
+    key, asked = target_key(draft), draft.batch
+    rounding = f"{asked.steps} steps of {asked.tokens} tokens"
+    if not key:
+        return Reason(rounding)
+    return From("training.duration" if key == "duration" else f"budget.{key}", rounding)
+
+
+def _serving_reason(draft: Draft) -> Because:
+    said = draft.recipe.budget.inference
+    return From("budget.inference", "" if said is None else "what isn't said: the training device and its price")

@@ -1,0 +1,147 @@
+"""Seconds of a plan's steps and of what its training does, from the draft; compiler/estimate/cost.py has the formulas."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from compiler.draft import Draft
+from compiler.estimate.cost import (
+    PREPARE_START_SECONDS,
+    Times,
+    checkpoint_bytes,
+    checkpoint_seconds,
+    prepare_seconds,
+    restart_seconds,
+    restarts,
+    startup_seconds,
+)
+from schemas.data import MdsSource
+from schemas.plan import EvaluationPlan
+from schemas.training import OptimizerKind
+
+__all__ = ["Costs", "Saving", "costs_of", "saving_of"]
+
+# Numbers that each optimizer keeps of a parameter.
+_STATES: Final[dict[OptimizerKind, int]] = {"adamw": 2, "decoupled_adamw": 2, "decoupled_lionw": 1, "sgd": 1}
+# Training a byte-level BPE counts words on all cores, 4 MB in 5 s on 2 busy ones, and merges on one.
+_BPE_BYTES_PER_CORE_SECOND: Final = 0.4e6
+_MOST_BPE_BYTES_PER_SECOND: Final = 4e6
+# A forward pass, of forward and backward together.
+_FORWARD: Final = 1 / 3
+# Cores that prepare data: the laptop's, or those that launch/slurm.sbatch asks for beside each GPU.
+_CPU_CORES: Final = 2
+_CORES_PER_GPU: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Saving:
+    """Checkpoints and failures: seconds of work between two of them, to write one, after a failure, between failures."""
+
+    interval: float
+    save: float
+    restart: float
+    mtbf: float
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Wall-clock of a plan.
+
+    Args:
+        times: by part of the run.
+        steps: of each step that is not the training, by its kind (`prepare` by source).
+        saving: what checkpoints and restarts follow from.
+    """
+
+    times: Times
+    steps: Mapping[str, float]
+    saving: Saving
+
+    @property
+    def train(self) -> float:
+        """Of the training step: what the other steps leave of the whole."""
+        return self.times.total - sum(self.steps.values())
+
+
+def costs_of(draft: Draft, step_seconds: float) -> Costs:
+    """Wall-clock of the draft's run, given the length of one optimizer step."""
+    steps, saves = draft.training.steps, draft.sections["checkpoints"].interval_steps
+    training, during = steps * step_seconds, _evaluation(draft, step_seconds)
+    saving = saving_of(draft, step_seconds, saves)
+    others = _other_steps(draft, step_seconds)
+    times = Times(
+        startup=_startup(draft, step_seconds),
+        prepare=sum(seconds for name, seconds in others.items() if name not in ("evaluate", "export")),
+        training=training,
+        evaluation=during + others["evaluate"] + others.get("export", 0.0),
+        checkpoints=math.ceil(steps / saves) * saving.save,
+        restarts=restarts(training + during, saving.interval, saving.save, saving.restart, saving.mtbf),
+    )
+    return Costs(times, others, saving)
+
+
+def saving_of(draft: Draft, step_seconds: float, interval_steps: int) -> Saving:
+    """What checkpoints every so many steps, and failures, mean for the draft's run."""
+    steps = draft.training.steps
+    size = checkpoint_bytes(
+        draft.model.num_parameters,
+        _STATES[draft.training.optimizer.kind],
+        draft.model.num_parameters * sum(a.kind == "ema" for a in draft.sections["algorithms"]),
+    )
+    return Saving(
+        interval=min(interval_steps, steps) * (step_seconds + _evaluation(draft, step_seconds) / steps),
+        save=checkpoint_seconds(size),
+        restart=restart_seconds(_kind(draft), _startup(draft, step_seconds), size),
+        mtbf=draft.hardware.mtbf_hours * 3600 / draft.parallelism.nodes,
+    )
+
+
+def _kind(draft: Draft) -> str:
+    return "cpu" if draft.device.is_cpu else "gpu"
+
+
+def _startup(draft: Draft, step_seconds: float) -> float:
+    """A run of few steps is over before it is at full speed."""
+    share = min(1.0, draft.training.steps / 10)
+    return startup_seconds(_kind(draft), share * step_seconds, compiled=draft.model.compile)
+
+
+def _heldout_tokens(draft: Draft) -> float:
+    """Tokens that one evaluation reads, over all sources."""
+    said: EvaluationPlan = draft.sections["evaluation"]
+    known = (source.tokens for source in draft.data.sources.values())
+    return float(sum(min(said.max_tokens, said.holdout * (tokens or math.inf)) for tokens in known))
+
+
+def _evaluation(draft: Draft, step_seconds: float) -> float:
+    """Measuring held-out loss while training, on all devices."""
+    said: EvaluationPlan = draft.sections["evaluation"]
+    passes = math.ceil(draft.training.steps / said.interval_steps)
+    return passes * _heldout_tokens(draft) / draft.training.global_batch_tokens * step_seconds * _FORWARD
+
+
+def _other_steps(draft: Draft, step_seconds: float) -> dict[str, float]:
+    """Seconds of the steps but the training: `tokenizer`, the sources by name, `evaluate` on one device, `export`."""
+    cores = _CPU_CORES if draft.device.is_cpu else _CORES_PER_GPU * min(draft.hardware.per_node, draft.hardware.count)
+    found = {"tokenizer": PREPARE_START_SECONDS}
+    if draft.tokenizer.kind == "bpe":
+        rate = min(_MOST_BPE_BYTES_PER_SECOND, _BPE_BYTES_PER_CORE_SECOND * cores)
+        found["tokenizer"] += draft.tokenizer.max_bytes / rate
+    for name, source in draft.data.sources.items():
+        ready_made = isinstance(source, MdsSource) and source.content == "tokens"
+        found[f"prepare {name}"] = prepare_seconds(0.0 if ready_made else _tokens_of(draft, name), cores)
+    # The untrained and the trained model both read the held-out text.
+    share = 2 * _heldout_tokens(draft) / draft.training.global_batch_tokens
+    found["evaluate"] = PREPARE_START_SECONDS + share * step_seconds * draft.hardware.count * _FORWARD
+    if draft.recipe.checkpoints.export:
+        found["export"] = checkpoint_seconds(checkpoint_bytes(draft.model.num_parameters, states=0))
+    return found
+
+
+def _tokens_of(draft: Draft, name: str) -> int:
+    """Tokens of a source, or at least what is drawn of it."""
+    drawn = sum(phase.sources[name].tokens for phase in draft.data.phases if name in phase.sources)
+    return draft.data.sources[name].tokens or drawn

@@ -1,0 +1,232 @@
+"""Tables of measured runs: each row becomes a Workload, from what was known before the run, or says why it cannot.
+
+Only the columns of `INPUTS` are read: throughput, utilisation, peak memory, status and what is derived from them never are. Of
+`notes` a few facts of the configuration are read: attention kernel, longest sample, trainable weights, interleaving, offload.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, TypeVar
+
+from compiler.catalogue import Device
+from compiler.estimate import software
+from compiler.estimate.layout_words import degrees_of, layout_of
+from compiler.estimate.memory import fits
+from compiler.estimate.named_devices import device_of
+from compiler.estimate.shapes import Dimensions, shape_of
+from compiler.estimate.workload import Layout, Numerics, Recompute, Shape, Workload
+
+__all__ = ["INPUTS", "Row", "Unjudged", "read_rows", "workload_of"]
+
+INPUTS: Final = (
+    *("hardware", "interconnect", "n_gpus", "model", "n_params", "n_params_active", "d_model", "n_layers", "n_heads"),
+    *("n_kv_heads", "d_ff", "vocab", "seq_len", "precision", "sharding", "act_ckpt", "microbatch", "grad_accum"),
+    *("global_batch_seqs", "tp", "pp", "cp", "ep", "dp", "software", "family", "task", "notes"),
+)
+"""The columns that may be read: all of them are known before a run."""
+
+# Past these a number is a slip of the pen: 10^17 weights, 10^7 devices, 10^9 tokens in a sample.
+_LIMITS: Final = {"n_params": 1e17, "n_params_active": 1e17, "n_gpus": 1e7, "seq_len": 1e9, "global_batch_seqs": 1e12}
+_LARGEST: Final = 1e8
+_Found = TypeVar("_Found")
+_EMPTY: Final = frozenset({"", "none", "n/a", "na", "nan", "-", "?"})
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of a table.
+
+    Args:
+        line: of the file, the header is line 1.
+        cells: every column as it was written.
+    """
+
+    line: int
+    cells: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Unjudged:
+    """A row that no Workload follows from.
+
+    Args:
+        reason: what is missing or contradicts itself, in words.
+    """
+
+    reason: str
+
+
+class _RefusedError(Exception):
+    """Carries the reason from where it is found to `workload_of`."""
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """Rows of a CSV file with a header; cells beyond the header are dropped, missing ones are empty.
+
+    Raises:
+        OSError: the file cannot be read.
+        UnicodeDecodeError: it is not UTF-8.
+        csv.Error: it is not CSV.
+    """
+    with path.open(encoding="utf-8-sig", newline="") as handle:
+        reader = csv.DictReader(handle, restval="")
+        for cells in reader:
+            yield Row(reader.line_num, {key: value for key, value in cells.items() if isinstance(key, str)})
+
+
+def workload_of(row: Row) -> Workload | Unjudged:
+    """The row as a Workload, or why not; never raises for what a row holds."""
+    known = {name: (row.cells.get(name) or "").strip() for name in INPUTS}
+    try:
+        return _Reader(known).workload()
+    except _RefusedError as refused:
+        return Unjudged(str(refused))
+
+
+def _judged(found: _Found | str) -> _Found:
+    """The thing itself, unless it is a reason why there is none."""
+    if isinstance(found, str):
+        raise _RefusedError(found)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """The inputs of one row, and what follows from them."""
+
+    cells: Mapping[str, str]
+
+    def workload(self) -> Workload:
+        cells = self.cells
+        device = _judged(device_of(cells["hardware"], cells["interconnect"]))
+        degrees = _judged(degrees_of(cells["sharding"], self._number))
+        split = degrees["tp"] * degrees["pp"] > 1
+        stack = software.stack_of(cells["software"], cells["family"], cells["sharding"], model_parallel=split)
+        length = self._length()
+        shape = self._shape(length)
+        layout = _judged(layout_of(stack, cells, degrees, device, shape))
+        microbatch, accumulation = self._batch(stack, layout)
+        words = f"{cells['software']} {cells['sharding']} {cells['notes']}"
+        w = Workload(
+            shape=shape,
+            numerics=self._numerics(stack, shape),
+            layout=layout,
+            device=_capped(device, cells["sharding"]),
+            sequence_length=length,
+            microbatch=microbatch,
+            accumulation=accumulation,
+            attention=software.kernel_of(stack, cells["precision"], cells["software"], cells["notes"]),
+            recompute=self._recompute(stack, layout),
+            stack=stack,
+            release=software.release_of(cells["software"], cells["precision"], cells["sharding"]),
+            compiled=stack in ("xla", "maxtext") or "compile" in words or "torch 2.0-dev" in words,
+            # llm-foundry runs its norms in 16 bits, in torch's kernel.
+            fused_norm=stack == "composer" or re.search(r"RMS kernel|fused kernels", words) is not None,
+        )
+        return w if cells["act_ckpt"] or stack not in software.ADAPTING else _lightest(w)
+
+    def _numerics(self, stack: str, shape: Shape) -> Numerics:
+        cells = self.cells
+        compute = software.compute_format(cells["precision"])
+        if compute is None:
+            raise _RefusedError(f"the precision {cells['precision']!r} is not known")
+        tables = shape.vocabulary * shape.hidden * (1 if shape.tied else 2)
+        numerics = software.numerics_of(
+            stack,
+            f"{cells['precision']} {cells['task']}",
+            cells["sharding"],
+            compute,
+            trainable=self._trainable(shape),
+            embedding_share=min(1.0, tables / shape.parameters),
+        )
+        if re.search(r"cpu offload|par_offl=y", f"{cells['sharding']} {cells['notes']}", re.IGNORECASE):
+            # Weights and states lie in the host's memory.
+            return replace(numerics, weight_bytes=0.0, gradient_bytes=0.0, optimizer_bytes=0.0)
+        return numerics
+
+    def _number(self, name: str) -> int | None:
+        """A whole number from 1 up; None where the cell is empty."""
+        text = self.cells[name].replace(",", "").replace("_", "")
+        if text.lower() in _EMPTY:
+            return None
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if (
+            not math.isfinite(value)
+            or not 1 <= value <= _LIMITS.get(name, _LARGEST)
+            or abs(value - round(value)) > 1e-3
+        ):
+            raise _RefusedError(f"{name} is {self.cells[name][:40]!r}, not a whole number from 1 up")
+        return round(value)
+
+    def _length(self) -> int:
+        """Tokens of a sample; of the longest one where lengths vary, because that one sets the memory."""
+        length = self._number("seq_len")
+        if length is None and (found := re.search(r"longest sample (\d{1,7}) tokens", self.cells["notes"])):
+            length = int(found[1])
+        if not length:
+            raise _RefusedError("seq_len is not given")
+        return length
+
+    def _shape(self, length: int) -> Shape:
+        said = Dimensions(
+            parameters=self._number("n_params"),
+            active_parameters=self._number("n_params_active"),
+            layers=self._number("n_layers"),
+            hidden=self._number("d_model"),
+            heads=self._number("n_heads"),
+            kv_heads=self._number("n_kv_heads"),
+            intermediate=self._number("d_ff"),
+            vocabulary=self._number("vocab"),
+            positions=length,
+        )
+        return _judged(shape_of(self.cells["model"], said))
+
+    def _batch(self, stack: str, layout: Layout) -> tuple[int, int]:
+        """Samples of a forward pass and forward passes of a step, any of them from the other two and the global batch."""
+        micro, accumulation, samples = map(self._number, ("microbatch", "grad_accum", "global_batch_seqs"))
+        each = max(1, round(samples / layout.data)) if samples else None
+        if stack == "ml-dataflow" and micro is None and each:
+            return each, 1  # the engine cuts the step itself, to fill the memory it was given
+        if micro is None and accumulation and each:
+            micro = max(1, each // accumulation)
+        if micro is None:
+            raise _RefusedError("the micro-batch is not given and does not follow from the other columns")
+        return micro, accumulation or max(1, -(-(each or micro) // micro))
+
+    def _trainable(self, shape: Shape) -> float:
+        """Share of the weights that learn; adapters whose size is not stated are taken as 0.3 % (rank 16)."""
+        if not re.search(r"lora|adapter", self.cells["task"], re.IGNORECASE):
+            return 1.0
+        found = re.search(r"trainable ([\d,]{1,15})", self.cells["notes"])
+        number = int(found[1].replace(",", "") or 0) if found else 0
+        return min(1.0, number / shape.parameters) if number else 0.003
+
+    def _recompute(self, stack: str, layout: Layout) -> Recompute:
+        text = self.cells["act_ckpt"].lower()
+        if not text:
+            return software.habitual_recompute(stack, sharded=layout.sharding == "full")
+        if "selective" in text or "minimal" in text:
+            return "selective"
+        return "full" if "full" in text or text in {"true", "on", "yes"} else "none"
+
+
+def _lightest(w: Workload) -> Workload:
+    """With the lightest activation checkpointing that fits, as published recipes that do not state theirs are tuned."""
+    choices: tuple[Recompute, ...] = ("none", "selective", "full")
+    tried = [replace(w, recompute=choice) for choice in choices]
+    return next((attempt for attempt in tried if fits(attempt)), w)
+
+
+def _capped(device: Device, text: str) -> Device:
+    """An engine may be told to use only part of a device ("dev_mem cap 24GB")."""
+    found = re.search(r"dev_mem cap ([1-9]\d{0,4})\s*GB", text)
+    return replace(device, memory_bytes=min(device.memory_bytes, int(found[1]) * 2**30)) if found else device

@@ -1,0 +1,151 @@
+"""How a sweep looks: a table for people, JSON and CSV for programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any, Final
+
+from compiler.frontend.spans import parse_path
+from compiler.render import figures
+from compiler.render.canvas import Canvas, Cell, Column, Line, Look, Piece, line_cells
+from compiler.render.visible import clean
+from compiler.sweep import Axis, Point
+from schemas.plan import RunPlan
+
+__all__ = ["render_sweep", "sweep_csv", "sweep_json"]
+
+_COLUMNS: Final = (
+    Column("model", right=True),
+    Column("tokens", right=True, rank=1),
+    Column("loss", right=True, rank=3),
+    Column("layout", rank=6),
+    Column("tok/s/GPU", right=True, rank=7),
+    Column("memory", right=True, rank=5),
+    Column("time", right=True, rank=2),
+    Column("training", right=True),
+    Column("lifetime", right=True, rank=4),
+)
+_NUMBERS: Final = (
+    "fingerprint",
+    "parameters",
+    "tokens",
+    "loss",
+    "optimal_parameters",
+    "optimal_tokens",
+    "inference_tokens",
+    "devices",
+    "strategy",
+    "microbatch",
+    "tokens_per_s_per_gpu",
+    "mfu",
+    "peak_memory_bytes",
+    "hours",
+    "usd",
+    "lifetime_usd",
+)
+_SAME_LOSS: Final = 0.005
+# What a program compares; sources, provenance and steps are in the plan of each row, which `--set` gives.
+_SECTIONS: Final = {"fingerprint", "model", "budget", "training", "parallelism", "hardware", "estimate"}
+
+
+def render_sweep(axes: Sequence[Axis], points: Sequence[Point], look: Look) -> str:
+    """One row a plan, in the order of the values; a row without a plan says why. `*` marks the cheapest over its life."""
+    canvas = Canvas(look)
+    heads = [Column(name, right=True) for name in _short_names(axes)]
+    left = canvas.table(heads, [[clean(value) for value in point.values] for point in points], look.width // 2)
+    indent = line_cells(left[0]) + 2
+    made = [point for point in points if point.plan is not None]
+    least = _cheapest(made)
+    rows = [_cells(point.plan, marked=point is least) for point in made if point.plan is not None]
+    right = iter(canvas.table(_COLUMNS, rows, look.width - indent))
+    first = (*left[0], Piece("  "), *(next(right) if rows else ()))
+    canvas.lines([first])
+    for line, point in zip(left[1:], points, strict=True):
+        body = [next(right)] if point.plan is not None else _reason(point, look.width - indent)
+        canvas.lines([(*line, Piece("  "), *body[0]), *((Piece(" " * indent), *more) for more in body[1:])])
+    if least is not None:
+        canvas.gap()
+        canvas.lines([(Piece("* least over its life among plans of this loss", "dim"),)])
+    return canvas.text()
+
+
+def _short_names(axes: Sequence[Axis]) -> list[str]:
+    """The last key of each axis, or the whole path where two end alike."""
+    last = [str(parse_path(axis.path)[-1]) for axis in axes]
+    return [name if last.count(name) == 1 else axis.path for name, axis in zip(last, axes, strict=True)]
+
+
+def _reason(point: Point, room: int) -> list[Line]:
+    error = point.error
+    assert error is not None  # no plan without an error
+    return Canvas.wrap(f"{error.code} {clean(error.message)}", room, "bad")
+
+
+def _cells(plan: RunPlan, *, marked: bool) -> list[Cell]:
+    """The cells of one plan, in the order of the columns."""
+    budget, estimate, layout = plan.budget, plan.estimate, plan.parallelism
+    life = figures.usd(estimate.lifetime_usd) + ("*" if marked else " ")
+    return [
+        figures.figure(plan.model.num_parameters),
+        figures.figure(budget.tokens),
+        f"{budget.loss:.3f}",
+        f"{layout.devices} x {plan.hardware.gpu}, {layout.strategy}",
+        figures.figure(estimate.tokens_per_s_per_gpu),
+        figures.gigabytes(estimate.peak_memory_bytes),
+        figures.hours(estimate.hours),
+        figures.usd(estimate.usd),
+        (Piece(life, "good" if marked else "plain"),),
+    ]
+
+
+def _cheapest(made: Sequence[Point]) -> Point | None:
+    """The least dollars over the life among plans of one quality and demand; None where that compares unlike things."""
+    plans = [point.plan for point in made if point.plan is not None]
+    losses, served = [plan.budget.loss for plan in plans], {plan.budget.inference_tokens for plan in plans}
+    costs = {plan.estimate.lifetime_usd for plan in plans}
+    if len(plans) < 2 or max(losses) - min(losses) > _SAME_LOSS or len(served) > 1 or len(costs) < 2:
+        return None
+    return min(made, key=lambda point: point.plan.estimate.lifetime_usd if point.plan else 0.0)
+
+
+def _numbers(plan: RunPlan) -> dict[str, object]:
+    budget, estimate = plan.budget, plan.estimate
+    values = {**plan.estimate.model_dump(), **budget.model_dump()}
+    values |= {"fingerprint": plan.fingerprint, "parameters": plan.model.num_parameters}
+    values |= {"devices": plan.parallelism.devices, "strategy": plan.parallelism.strategy}
+    values |= {"microbatch": plan.training.microbatch, "usd": estimate.usd, "lifetime_usd": estimate.lifetime_usd}
+    return {name: values[name] for name in _NUMBERS}
+
+
+def sweep_json(axes: Sequence[Axis], points: Sequence[Point], findings: Sequence[list[object]]) -> dict[str, Any]:
+    """Values, the sections that differ, and the findings of each combination."""
+    rows = [
+        {
+            "values": dict(zip((axis.path for axis in axes), point.values, strict=True)),
+            "plan": None
+            if point.plan is None
+            else point.plan.model_dump(mode="json", by_alias=True, include=_SECTIONS),
+            "diagnostics": found,
+        }
+        for point, found in zip(points, findings, strict=True)
+    ]
+    return {"sweep": [{"path": axis.path, "values": list(axis.values)} for axis in axes], "rows": rows}
+
+
+def sweep_csv(axes: Sequence[Axis], points: Sequence[Point]) -> str:
+    """A line a combination: its values under the keys' whole paths, numbers in base units, the error where there is one."""
+    out = io.StringIO()
+    writer = csv.DictWriter(
+        out, [*(axis.path for axis in axes), *_NUMBERS, "code", "error"], restval="", lineterminator="\n"
+    )
+    writer.writeheader()
+    for point in points:
+        row: dict[str, object] = dict(zip((axis.path for axis in axes), point.values, strict=True))
+        if point.plan is not None:
+            row |= _numbers(point.plan)
+        elif point.error is not None:
+            row |= {"code": point.error.code, "error": clean(point.error.message)}
+        writer.writerow(row)
+    return out.getvalue().rstrip("\n")

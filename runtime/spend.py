@@ -1,0 +1,190 @@
+"""What a training has cost so far, over all its sessions, and the caps that stop it.
+
+The books are the file spend.json of the run's folder, written every few seconds: a killed session has been paid for too.
+Counted is the time in which the devices are held by the training step: starting, training, evaluating, saving.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Literal, Self
+
+from runtime.errors import RunFailed
+from runtime.files import read_json, write_json
+from schemas.plan import RunPlan
+from schemas.units import format_seconds, format_usd
+
+__all__ = ["Cap", "Meter", "Spend", "cap_error", "read_spend"]
+
+Cap = Literal["max_cost", "max_hours"]
+
+_WRITE_SECONDS: Final = 5.0
+# Writing, syncing and hashing fp32 weights and two moments at 0.5 GB/s (docs/log.md), until a save has been seen.
+_SAVE_SECONDS_PER_PARAMETER: Final = 12 / 0.5e9
+
+
+@dataclass(frozen=True)
+class Spend:
+    """The books.
+
+    Args:
+        seconds: wall-clock of all sessions.
+        device_seconds: the same times the devices of each.
+        usd: the same times the price of each.
+        stopped_by: the cap that ended the last session, if one did, and its value (dollars or seconds).
+        cap: that value.
+    """
+
+    seconds: float = 0.0
+    device_seconds: float = 0.0
+    usd: float = 0.0
+    stopped_by: Cap | None = None
+    cap: float = 0.0
+
+    def plus(self, seconds: float, devices: int, usd_per_hour: float) -> Spend:
+        """The books after a session of so many seconds."""
+        held = seconds * devices
+        return replace(
+            self,
+            seconds=self.seconds + seconds,
+            device_seconds=self.device_seconds + held,
+            usd=self.usd + held / 3600 * usd_per_hour,
+        )
+
+    def values(self) -> dict[str, Any]:
+        """What the training's result says of it."""
+        return asdict(self)
+
+
+def read_spend(path: Path) -> Spend:
+    """The books of a run; empty ones where there are none, or none that can be read."""
+    stored = read_json(path)
+    try:
+        found = Spend(**stored)
+        numbers = (found.seconds, found.device_seconds, found.usd, found.cap)
+        return found if all(math.isfinite(n) and n >= 0 for n in numbers) else Spend()
+    except TypeError:
+        return Spend()
+
+
+def _caps(plan: RunPlan) -> dict[Cap, float]:
+    """The plan's caps, in dollars and seconds."""
+    found: dict[Cap, float | None] = {"max_cost": plan.budget.max_cost_usd, "max_hours": plan.budget.max_seconds}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _spent(spend: Spend, cap: Cap) -> float:
+    return spend.usd if cap == "max_cost" else spend.seconds
+
+
+class Meter:
+    """Counts a session into the books; only the first process has one.
+
+    Inside the block time is counted; the books are written when it ends, however it does.
+
+    Args:
+        path: spend.json.
+        plan: price, devices and caps.
+        devices: that the session holds.
+        clock: seconds that never go back.
+    """
+
+    def __init__(self, path: Path, plan: RunPlan, devices: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._path, self._plan, self._devices, self._clock = path, plan, devices, clock
+        self._before = read_spend(path)
+        self._began = self._written = self._last = clock()
+        self._longest = 0.0
+        self._stopped: Cap | None = None
+        self._closed: Spend | None = None
+
+    def refuses(self) -> Cap | None:
+        """The cap under which not even one more batch is worth starting for, if there is one."""
+        for cap, limit in _caps(self._plan).items():
+            stopped_here = self._before.stopped_by == cap and limit <= self._before.cap
+            if stopped_here or _spent(self._before, cap) >= limit:
+                return cap
+        return None
+
+    def refusal(self, cap: Cap) -> Spend:
+        """The books of a session that is not begun because of a cap."""
+        return replace(self._before, stopped_by=cap, cap=_caps(self._plan)[cap])
+
+    def now(self) -> Spend:
+        """The books up to this moment, or to the end of the session."""
+        if self._closed is not None:
+            return self._closed
+        spend = self._before.plus(self._clock() - self._began, self._devices, self._plan.hardware.usd_per_gpu_hour)
+        cap = self._stopped
+        return replace(spend, stopped_by=cap, cap=_caps(self._plan)[cap] if cap else 0.0)
+
+    def batch_ended(self) -> Cap | None:
+        """Book a batch; returns the cap that one more batch and a checkpoint would pass, if there is one."""
+        now = self._clock()
+        self._longest, self._last = max(self._longest, now - self._last if self._last > self._began else 0.0), now
+        reserve = self._longest + _SAVE_SECONDS_PER_PARAMETER * self._plan.model.num_parameters
+        ahead = self.now().plus(reserve, self._devices, self._plan.hardware.usd_per_gpu_hour)
+        if now - self._written >= _WRITE_SECONDS:
+            self.write()
+        return next((cap for cap, limit in _caps(self._plan).items() if _spent(ahead, cap) >= limit), None)
+
+    def stop(self, cap: Cap) -> None:
+        """Note that the session ends at a cap."""
+        self._stopped = cap
+
+    def write(self) -> None:
+        """Write the books.
+
+        Raises:
+            RunFailed: the disk is full or can't be written (RC604).
+        """
+        self._written = self._clock()
+        write_json(self._path, asdict(self.now()))
+
+    def __enter__(self) -> Self:
+        self._began = self._written = self._last = self._clock()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closed = self.now()
+        self.write()
+
+
+def cap_error(plan: RunPlan, spend: Spend, steps: int) -> RunFailed:
+    """How a run ends at its cap: what was spent, what is saved, and the line that lets it go on.
+
+    Args:
+        plan: with the cap.
+        spend: up to now; says which cap it was.
+        steps: optimizer steps done.
+    """
+    cap: Cap = spend.stopped_by or "max_cost"
+    show = format_usd if cap == "max_cost" else format_seconds
+    spent, limit = _spent(spend, cap), _caps(plan).get(cap, spend.cap)
+    total = plan.training.steps
+    done = f"at batch {steps:,} of {total:,}, which is saved" if steps else "before a batch was done"
+    need = spent / max(steps, 1) * total * 1.05
+    enough = f"${_rounded_up(need):g}" if cap == "max_cost" else _time(need)
+    return RunFailed(
+        "RC608",
+        f"training has spent {show(spent)} of the {show(limit)} of `{cap}`; it stopped {done}",
+        f"`{cap}: {enough}` under `budget` would be enough at this pace; then run the recipe again, and it goes on from there",
+    )
+
+
+def _time(seconds: float) -> str:
+    return f"{_rounded_up(seconds / 3600):g}h" if seconds > 7200 else f"{_rounded_up(seconds):g}s"
+
+
+def _rounded_up(value: float) -> float:
+    """To two digits, never down."""
+    if value <= 0:
+        return 0.0
+    step = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return math.ceil(value / step) * step

@@ -1,0 +1,153 @@
+"""Sections of the plan that forecast: devices and prices, budget and scaling law, and what the run will take.
+
+What they decided (model, steps, layout) stands in the other sections; schemas/fingerprint.py says which of this counts.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from schemas.base import Float, Fraction, Frozen, Integer, Name, Text
+from schemas.budget import BudgetObjective, ServingFormat
+
+__all__ = ["BudgetPlan", "ChoicePlan", "Estimate", "HardwarePlan", "LawPlan", "ServingPlan"]
+
+
+class LawPlan(Frozen):
+    """L(N, D) = E + A/N^alpha + B/D^beta, nats per token."""
+
+    e: Float
+    a: Float
+    b: Float
+    alpha: Float
+    beta: Float
+    source: Text
+    num_runs: Integer | None = Field(description="Runs that it was fitted to; null for published and given constants.")
+    sha256: Text | None = Field(description="Of the file with those runs.")
+
+
+class ServingPlan(Frozen):
+    """What serves the model over its life."""
+
+    gpu: Name
+    precision: ServingFormat
+    peak_flops: Float
+    usd_per_gpu_hour: Float
+    mfu_prefill: Fraction
+    mfu_decode: Fraction
+    input_tokens: Float
+    output_tokens: Float
+
+
+class ChoicePlan(Frozen):
+    """A model and its tokens that were not chosen, and what its life would take: training and the same inference."""
+
+    parameters: Integer
+    tokens: Integer
+    loss: Float
+    train_flops: Float
+    lifetime_flops: Float
+    lifetime_usd: Float
+
+
+class BudgetPlan(Frozen):
+    """How much training, and what the scaling law says of it. Losses are nats per token, FLOPs 6 N D and 2 N T."""
+
+    tokens: Integer
+    train_flops: Float
+    objective: BudgetObjective = Field(description="What a lifetime costs.")
+    inference_tokens: Integer
+    inference_flops: Float
+    inference_usd: Float
+    serving: ServingPlan | None
+    effective_inference_tokens: Float = Field(
+        description="K: served tokens in units in which one costs 2 N training FLOPs; with `flops` the tokens themselves."
+    )
+    lifetime_flops: Float
+    lifetime_usd: Float = Field(description="Training by the estimate, and inference.")
+    loss: Float
+    loss_low: Float | None = Field(
+        description="Of the middle 90 % of the fit's resamples; null where they are not known."
+    )
+    loss_high: Float | None
+    scaling_law: Text = Field(description="Name of a published fit, `constants`, or `fit`.")
+    law: LawPlan
+    extrapolated: bool = Field(description="The law is asked about sizes or ratios outside of its data.")
+    optimal_parameters: Integer = Field(description="The continuous optimum within the constraints.")
+    optimal_tokens: Integer
+    optimal_loss: Float
+    snapped_loss_delta: Float = Field(
+        description="Loss given up against the continuous optimum of the same lifetime cost, by whole dimensions and batches"
+        " or by a model that the recipe fixes."
+    )
+    binding: str = Field(description="Constraint that moved the optimum, or empty.")
+    unconstrained: ChoicePlan | None = Field(
+        description="The optimum without constraints and repetition, where they matter."
+    )
+    tokens_per_parameter: Float
+    unique_tokens: Integer | None
+    epochs: Float = Field(description="Passes over unique_tokens; 0 where these are not known.")
+    repetition_loss: Float = Field(description="Loss that repeated data costs against as many fresh tokens.")
+    chinchilla: ChoicePlan = Field(description="The compute-optimal choice of the same loss, which ignores inference.")
+    max_cost_usd: Float | None
+    max_seconds: Float | None
+    max_gpus: Integer | None
+
+
+class HardwarePlan(Frozen):
+    """Devices, with the figures that the estimate used: bytes, bytes per second and device, watts, dollars, hours."""
+
+    gpu: Name
+    count: Integer
+    per_node: Integer
+    memory_bytes: Integer
+    memory_bandwidth: Float
+    peak_flops: Float = Field(description="Dense peak of the format that the run computes in, FLOP/s.")
+    link_bandwidth: Float = Field(description="To other devices of the machine, one direction.")
+    link_devices: Integer
+    network_bandwidth: Float = Field(description="Between machines, one direction.")
+    tdp_watts: Float
+    usd_per_gpu_hour: Float
+    usd_per_gpu_hour_low: Float
+    usd_per_gpu_hour_high: Float
+    price_source: Text
+    mtbf_hours: Float = Field(description="Mean time between failures of one machine.")
+    pue: Float
+    co2e_kg_per_kwh: Float
+
+
+class Estimate(Frozen):
+    """What it will take, before anything runs; `low` and `high` bound what the method has earned.
+
+    `hours` is wall-clock from the first command to the exported model, the sum of `time_parts`; `usd` is for the hours in
+    which devices are held, the sum of `usd_parts`.
+    """
+
+    tokens_per_s_per_gpu: Float
+    tokens_per_s_per_gpu_low: Float
+    tokens_per_s_per_gpu_high: Float
+    mfu: Float
+    peak_memory_bytes: Integer
+    peak_memory_bytes_low: Integer
+    peak_memory_bytes_high: Integer
+    memory_limit_bytes: Integer = Field(description="What a plan may fill of a device's memory.")
+    memory_parts: dict[Name, Integer] = Field(
+        description="Bytes of each part at the fullest instant; they sum to the peak."
+    )
+    memory_instant: Text = Field(description="When the peak occurs.")
+    step_parts: dict[Name, Float] = Field(description="Seconds of one optimizer step; they sum to its length.")
+    time_parts: dict[Name, Float] = Field(
+        description="Seconds of startup, prepare, training, evaluation, checkpoints and restarts."
+    )
+    hours: Float
+    hours_low: Float
+    hours_high: Float
+    usd_parts: dict[Name, Float] = Field(description="Dollars of the same parts.")
+    usd: Float
+    usd_low: Float
+    usd_high: Float
+    energy_kwh: Float
+    co2e_kg: Float
+    inference_usd: Float = Field(description="Of the budget's demand, over the model's life.")
+    lifetime_usd: Float = Field(description="Training and inference.")
+    method: Text

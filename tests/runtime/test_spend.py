@@ -1,0 +1,193 @@
+"""Spend and caps: the books over sessions, stopping with a checkpoint, going on under a raised cap to the same last bit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from runtime import __main__ as command
+from runtime.errors import RunFailed
+from runtime.execute import execute
+from runtime.model import load_trained
+from runtime.spend import Meter, Spend, cap_error, read_spend
+from schemas.fingerprint import fingerprint, resume_key
+from schemas.plan import RunPlan
+from tests.factory import tiny_plan
+from tests.runtime.plans import light_modules, sealed_plan, write_plan
+from tests.runtime.test_train import without_timing
+from tests.runtime.training_case import layout_of, plan_of, start, train
+
+# Seconds cost dollars.
+PRICE = {"usd_per_gpu_hour": 3600.0}
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def priced(steps: int = 12, **budget: Any) -> RunPlan:
+    """The tiny plan at a dollar a second, with caps."""
+    plan = plan_of(steps, hardware=PRICE)
+    return plan.model_copy(update={"budget": plan.budget.model_copy(update=budget)})
+
+
+def test_sessions_add_up(tmp_path: Path) -> None:
+    """Seconds, seconds of devices, dollars: each session at its own number of devices and price."""
+    path, clock = tmp_path / "spend.json", Clock()
+    for devices, price, seconds in ((2, 3600.0, 10.0), (1, 7200.0, 5.0)):
+        plan = tiny_plan(hardware={"usd_per_gpu_hour": price})
+        with Meter(path, plan, devices, clock):
+            clock.now += seconds
+    assert read_spend(path) == Spend(seconds=15.0, device_seconds=25.0, usd=30.0)
+
+
+def test_a_killed_session_is_in_the_books(tmp_path: Path) -> None:
+    """They are written every five seconds of batches, not only at the end."""
+    path, clock = tmp_path / "spend.json", Clock()
+    meter = Meter(path, priced(), 1, clock)
+    meter.__enter__()
+    for _ in range(7):
+        clock.now += 1
+        assert meter.batch_ended() is None
+    assert read_spend(path).usd == pytest.approx(5.0)
+
+
+def test_the_run_is_stopped_before_a_cap_is_passed(tmp_path: Path) -> None:
+    """When the longest batch so far, once more, would pass it; for dollars and for hours."""
+    for plan, name in ((priced(max_cost_usd=10.0), "max_cost"), (priced(max_seconds=10.0), "max_hours")):
+        clock = Clock()
+        meter = Meter(tmp_path / name, plan, 1, clock)
+        with meter:
+            stopped = []
+            for seconds in (0.5, 2.0, 3.0, 1.0, 1.0, 1.0):
+                clock.now += seconds
+                stopped.append(meter.batch_ended())
+        assert stopped == [None, None, None, None, name, name]  # 7.5 s spent, 3 s more would pass 10
+
+
+def test_a_price_of_zero_never_reaches_its_cap(tmp_path: Path) -> None:
+    """What costs nothing may go on for ever; hours are counted all the same."""
+    clock = Clock()
+    plan = tiny_plan(budget={"max_cost_usd": 1e-6, "tokens": 6144})
+    with Meter(tmp_path / "spend.json", plan, 8, clock) as meter:
+        clock.now += 1e6
+        assert meter.batch_ended() is None
+    assert read_spend(tmp_path / "spend.json") == Spend(seconds=1e6, device_seconds=8e6)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"usd": "x"}', '{"usd": -1.0}', '{"other": 1}', '{"seconds": 1e999}'])
+def test_damaged_books_begin_anew(tmp_path: Path, text: str) -> None:
+    """A file that is no ledger doesn't stop the run."""
+    path = tmp_path / "spend.json"
+    path.write_text(text)
+    assert read_spend(path) == Spend()
+
+
+def test_what_was_stopped_is_not_begun_under_the_same_cap(tmp_path: Path) -> None:
+    """Each attempt would cost its start; a raised cap, or none, lets it go on."""
+    path, clock = tmp_path / "spend.json", Clock()
+    with Meter(path, priced(max_cost_usd=10.0), 1, clock) as meter:
+        clock.now += 9
+        meter.stop("max_cost")
+    assert Meter(path, priced(max_cost_usd=10.0), 1, clock).refuses() == "max_cost"
+    assert Meter(path, priced(max_cost_usd=9.5), 1, clock).refuses() == "max_cost"
+    assert Meter(path, priced(max_cost_usd=20.0), 1, clock).refuses() is None
+    assert Meter(path, priced(), 1, clock).refuses() is None
+    assert Meter(path, priced(max_seconds=9.0), 1, clock).refuses() == "max_hours"
+
+
+def test_the_end_at_a_cap_says_how_to_go_on() -> None:
+    """Spent, cap, batch, and a line that is enough at this pace: $9 for 3 of 12 batches need $36, and 5 % more."""
+    error = cap_error(priced(max_cost_usd=10.0), Spend(9.0, 9.0, 9.0, "max_cost", 10.0), 3)
+    assert (error.code, error.exit_code) == ("RC608", 3)
+    assert "$9.00 of the $10.00 of `max_cost`; it stopped at batch 3 of 12, which is saved" in error.message
+    assert "`max_cost: $38`" in error.remedy
+    week = cap_error(priced(max_seconds=7e5), Spend(6e5, 6e5, 6e5, "max_hours", 7e5), 3)
+    assert "`max_hours: 700h`" in week.remedy
+    assert "max_hours: 38s" in cap_error(priced(max_seconds=10.0), Spend(9.0, 9.0, 9.0, "max_hours", 10.0), 3).remedy
+
+
+def test_a_raised_cap_goes_on_to_the_same_last_bit(tmp_path: Path) -> None:
+    """Stopped after its first batch, refused once, raised, finished: losses, draws and weights are the undisturbed run's."""
+    straight, capped = tmp_path / "straight", tmp_path / "capped"
+    plan = priced(max_cost_usd=0.01)
+    raised = priced(max_cost_usd=1e6)
+    assert fingerprint(plan) == fingerprint(raised)
+    assert resume_key(plan) == resume_key(raised)
+    expected = train(priced(), straight)
+
+    stopped = train(plan, capped)
+    assert (stopped["status"], stopped["steps"]) == ("capped", 1)
+    assert (layout_of(plan, capped).checkpoints / "ba00000001").is_dir()
+    assert stopped["spend"]["stopped_by"] == "max_cost"
+    again = train(plan, capped)
+    assert (again["status"], again["steps"], again["spend"]) == ("capped", 1, stopped["spend"])
+    values = train(raised, capped)
+    assert (values["status"], values["resumed_from"]) == ("finished", 1)
+    assert values["spend"]["usd"] > stopped["spend"]["usd"]
+    assert without_timing(values) == without_timing(expected)
+    left, right = (load_trained(plan, layout_of(plan, folder)).state_dict() for folder in (straight, capped))
+    assert all(torch.equal(left[name], right[name]) for name in left)
+
+
+def test_without_a_checkpoint_the_cap_is_an_error(tmp_path: Path) -> None:
+    """Sessions that were killed before their first batch have spent it all."""
+    plan = priced(max_seconds=60.0)
+    layout = layout_of(plan, tmp_path)
+    layout.run.mkdir(parents=True)
+    layout.spend.write_text(json.dumps({"seconds": 61.0, "device_seconds": 61.0, "usd": 61.0}))
+    with pytest.raises(RunFailed, match="before a batch was done") as caught:
+        train(plan, tmp_path)
+    assert caught.value.code == "RC608"
+
+
+def test_more_devices_than_the_limit_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever starts more processes than the recipe allows is told before any is paid for."""
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.raises(RunFailed, match="4 processes were started, and `max_gpus` allows 2") as caught:
+        train(priced(max_gpus=2), tmp_path)
+    assert caught.value.code == "RC608"
+    assert not layout_of(priced(), tmp_path).spend.exists()
+
+
+def test_two_ranks_stop_after_the_same_batch(tmp_path: Path) -> None:
+    """The first rank's books stop both, each with its part of one checkpoint; twice the devices, twice the dollars."""
+    plan = priced(max_cost_usd=0.01)
+    process = start(plan, tmp_path, ranks=2)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    values = json.loads(out.splitlines()[-1])
+    assert (values["status"], values["steps"], values["world_size"]) == ("capped", 1, 2)
+    assert values["spend"]["device_seconds"] == pytest.approx(2 * values["spend"]["seconds"])
+    assert [path.name for path in layout_of(plan, tmp_path).checkpoints.iterdir()] == ["ba00000001"]
+
+
+def test_the_command_ends_with_3_and_a_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """status.json says capped, so that no scheduler queues it again; run_report.json has the spend; evaluation waits."""
+    steps, modules = light_modules()
+    books = Spend(9.0, 9.0, 9.0, "max_cost", 10.0)
+    steps["train"].values |= {"status": "capped", "steps": 3, "spend": books.values()}
+    monkeypatch.setattr(command, "execute", lambda *args, **names: execute(*args, **names, modules=modules))
+    plan = sealed_plan(hardware=PRICE, budget={"max_cost_usd": 10.0, "tokens": 6144})
+    path = write_plan(plan, tmp_path / "plan.yaml")
+    assert command.main([str(path), "--root", str(tmp_path), "--runs", str(tmp_path / "runs")]) == 3
+    assert steps["evaluate"].runs == []
+    shown = capsys.readouterr().err
+    assert "error[RC608]: training has spent $9.00 of the $10.00 of `max_cost`" in shown
+    assert "  = help: `max_cost: $38`" in shown
+    layout = layout_of(plan, tmp_path)
+    assert json.loads((layout.run / "status.json").read_text())["state"] == "capped"
+    spend = json.loads(layout.report.read_text())["spend"]
+    assert (spend["usd"]["actual"], spend["max_usd"], spend["stopped_by"]) == (9.0, 10.0, "max_cost")
