@@ -20,7 +20,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from compiler.emit import job_files
+from compiler.job.emit import job_files
 from compiler.pipeline import compile_recipe
 from compiler.render.diagnostics import render
 from compiler.render.plan import render_plan

@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from compiler.emit import emit
+from compiler.job.emit import emit
 from compiler.pipeline import compile_recipe
 
 __all__ = ["main"]

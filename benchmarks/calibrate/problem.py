@@ -19,7 +19,7 @@ import numpy.typing as npt
 from scipy.optimize import least_squares
 from scipy.sparse import csr_matrix
 
-from compiler.estimate.calibration import RATES, Rates, factor_keys, measured_share, power_ratio
+from compiler.estimate.calibration import LIMITS, RATES, Rates, factor_keys, measured_share, power_ratio
 from compiler.estimate.table import read_rows, workload_of
 from compiler.estimate.timing import step_parts
 from compiler.estimate.work import Work, work_of
@@ -30,8 +30,8 @@ __all__ = ["RUNS", "Array", "Problem", "Run", "load", "quantile"]
 Array = npt.NDArray[np.float64]
 RUNS: Final = Path(__file__).parent / "runs.csv"
 
-# An error of 3 % of a run of weight 1 counts as much as a factor one prior away from 1; beyond 6 % it counts linearly.
-SCALE: Final = 0.03
+# An error of 2 % of a run of weight 1 counts as much as a factor one prior away from 1; beyond 6 % it counts linearly.
+SCALE: Final = 0.02
 ROBUST: Final = 0.06
 _STEP: Final = 1e-6
 # Prior width of the watts exponent around 0.5.
@@ -158,10 +158,7 @@ class Problem:
         return rates
 
     def _logs(self, rates: dict[str, Any]) -> Array:
-        limited = rates | {
-            "overlap": np.maximum(rates["overlap"], 1.0),
-            "sync_exposed": np.minimum(rates["sync_exposed"], 1.0),
-        }
+        limited = rates | {rate: np.clip(rates[rate], *LIMITS[rate]) for rate in LIMITS}
         return np.asarray(np.log(self.tokens / step_parts(self.work, Rates(**limited)).total))
 
     def predict(self, theta: Array) -> Array:

@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from compiler.atomic import write_file
 from compiler.commands.common import report
 from compiler.estimate.judge import PREDICTED, judge
 from compiler.estimate.measured import Skipped, measured_steps
 from compiler.estimate.site import Site, calibrate, read_site, write_site
 from compiler.estimate.table import INPUTS, Row, read_rows
+from compiler.job.atomic import write_file
 from compiler.render.console import Exit, Format, emit_json, say, warn
 from schemas.diagnostics import Diagnostic, DiagnosticsError
 

@@ -62,11 +62,9 @@ def plan(
 ) -> int:
     """One screen: what it will do and cost, or how it differs from an older plan; also as a page for browsers."""
     if output is PlanFormat.CSV:
-        warn("error: one plan is no table; --format csv goes with --sweep, such as --sweep budget.tokens=1B,2B,4B")
-        return Exit.USAGE
+        return _usage("one plan is no table; --format csv goes with --sweep, such as --sweep budget.tokens=1B,2B,4B")
     if trace and against is not None:
-        warn("error: --trace shows one plan, and --against compares two: give one of them")
-        return Exit.USAGE
+        return _usage("--trace shows one plan, and --against compares two: give one of them")
     kind = Format(output.value)
     result = compiled(recipe, overrides)
     if result.plan is None:
@@ -76,21 +74,28 @@ def plan(
         return code
     if against is not None:
         return _compare(against, result.plan, kind)
-    if trace:
-        return _trace(result.plan, kind)
+    return _trace(result.plan, kind) if trace else _show(result.plan, kind)
+
+
+def _usage(problem: str) -> int:
+    warn(f"error: {problem}")
+    return Exit.USAGE
+
+
+def _show(made: RunPlan, output: Format) -> int:
     look = look_of(sys.stdout)
-    if kind is Format.JSON:
-        say(result.plan.model_dump_json(by_alias=True, indent=2, ensure_ascii=not look.unicode))
+    if output is Format.JSON:
+        say(made.model_dump_json(by_alias=True, indent=2, ensure_ascii=not look.unicode))
     else:
         from compiler.render.plan import render_plan
 
-        say(render_plan(result.plan, look))
+        say(render_plan(made, look))
     return Exit.FINE
 
 
 def _write_page(result: Compiled, file: Path, output: Format) -> int:
     """The plan as a page; where it went is no part of the result, so it is said on stderr."""
-    from compiler.atomic import write_file
+    from compiler.job.atomic import write_file
     from compiler.render.page import render_page
     from compiler.render.visible import clean
 
@@ -138,7 +143,7 @@ def _compare(old: Path, new: RunPlan, output: Format) -> int:
 
 def _load(path: Path, output: Format) -> RunPlan | None:
     """A plan from a recipe, a plan file or a job folder; None after errors of a recipe were shown."""
-    from compiler.load_plan import load_plan
+    from compiler.job.load_plan import load_plan
 
     if path.is_dir() or path.name == "plan.yaml":
         return load_plan(path)

@@ -15,7 +15,7 @@ __all__ = ["compile_job", "run_job"]
 
 
 def _emitted(recipe: Path, overrides: tuple[str, ...], out: Path, output: Format) -> Path | None:
-    from compiler.emit import emit
+    from compiler.job.emit import emit
 
     made, _ = plan_or_error(recipe, overrides, output)
     if made is None:

@@ -9,9 +9,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from compiler.job.yaml_out import dump
 from compiler.render.console import Exit, warn
 from compiler.trace import Comparison, compare
-from compiler.yaml_out import dump
 from schemas.plan import RunPlan
 
 __all__ = ["traced"]

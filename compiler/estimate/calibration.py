@@ -20,7 +20,7 @@ from typing import Final
 from compiler.catalogue import Device
 from compiler.estimate.workload import Workload
 
-__all__ = ["RATES", "Rates", "factor_keys", "factors", "generation", "power_ratio", "rates_of"]
+__all__ = ["LIMITS", "RATES", "Rates", "factor_keys", "factors", "generation", "power_ratio", "rates_of"]
 
 _FILE: Final = Path(__file__).parent.parent / "catalog" / "calibration.json"
 _GENERATIONS: Final = (
@@ -55,7 +55,7 @@ class Rates:
         scores, pointwise, unfused, logits, optimizer: passes over the bytes counted in `Work`.
         selective: share of the forward products that selective checkpointing repeats.
         link, network: share of the printed bandwidth that collectives reach; tensor: on the tensor axis.
-        message_seconds: of one hop of one collective.
+        message_seconds: of one hop of one layer's collective.
         overlap: exponent of the p-norm that joins computing and gathering (1: one after the other; large: hidden).
         sync: the once-per-step traffic, times its ideal at those bandwidths.
         sync_exposed: share of the once-per-step traffic that no backward pass hides.
@@ -104,7 +104,7 @@ RATES: Final[Mapping[str, float]] = MappingProxyType(
         "link": 0.7,
         "network": 0.6,
         "tensor": 0.7,
-        "message_seconds": 1e-5,
+        "message_seconds": 1.5e-6,
         "overlap": 3.0,
         "sync": 1.0,
         "sync_exposed": 0.3,
@@ -115,6 +115,17 @@ RATES: Final[Mapping[str, float]] = MappingProxyType(
     }
 )
 """Where each rate starts before any factor: what a careful guess would be."""
+
+LIMITS: Final[Mapping[str, tuple[float, float]]] = MappingProxyType(
+    {
+        "overlap": (1.0, 20.0),
+        "sync_exposed": (0.01, 1.0),
+        "link": (0.01, 1.0),
+        "network": (0.01, 1.0),
+        "tensor": (0.01, 1.0),
+    }
+)
+"""What no factor may pass: nothing is faster than its printed bandwidth, or hidden by more than all of it."""
 
 
 def generation(device: Device) -> str:
@@ -188,6 +199,6 @@ def rates_of(w: Workload, known: Mapping[str, float]) -> Rates:
     keys = factor_keys(w)
     values = {rate: RATES[rate] * math.prod(known.get(key, 1.0) for key in keys[rate]) for rate in RATES}
     values["matmul"] *= measured_share(w) * power_ratio(w.device) ** known.get("power", 0.5)
-    values["overlap"] = max(1.0, values["overlap"])
-    values["sync_exposed"] = min(1.0, values["sync_exposed"])
+    for rate, (least, most) in LIMITS.items():
+        values[rate] = min(most, max(least, values[rate]))
     return Rates(**values)

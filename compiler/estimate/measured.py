@@ -12,7 +12,7 @@ from typing import Final
 from compiler.estimate.site import MeasuredStep
 from compiler.estimate.speed import earned, speed
 from compiler.estimate.table import Row, Unjudged, workload_of
-from compiler.load_plan import load_plan
+from compiler.job.load_plan import load_plan
 from schemas.diagnostics import DiagnosticsError
 
 __all__ = ["Skipped", "measured_steps"]

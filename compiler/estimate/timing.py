@@ -18,6 +18,8 @@ __all__ = ["Parts", "step_parts"]
 # FLOPs of a backward pass against the forward pass: 2 for products; 2.5 for attention that recomputes its scores (Dao 2022).
 _BACKWARD: Final = 2.0
 _BACKWARD_ATTENTION: Final = 2.5
+# Gradients of a step are summed while the last micro-batch's backward pass runs, roughly this share of a micro-batch.
+_BACKWARD_SHARE: Final = 0.6
 # Host and device run in parallel: the longer wins.
 _SHARP: Final = 4.0
 
@@ -61,6 +63,12 @@ def _norm(a: float, b: float, p: float) -> float:
     return joined
 
 
+def _beyond(a: float, b: float, p: float) -> float:
+    """By how much `b` lengthens `a`: exactly 0 where b is 0."""
+    longer: float = a * ((1 + (b / a) ** p) ** (1 / p) - 1)
+    return longer
+
+
 def step_parts(work: Work, r: Rates) -> Parts:
     """Seconds of each part of one step."""
     forward = (work.linear + r.waves * work.linear_waves) / r.matmul + r.operands * work.linear_bytes
@@ -71,16 +79,19 @@ def step_parts(work: Work, r: Rates) -> Parts:
     attention = attend * (1 + _BACKWARD_ATTENTION)
     pointwise = around * (1 + _BACKWARD)
     loss = work.head / r.head * (1 + backward) + r.logits * work.logits
+    # Selective checkpointing repeats attention in Megatron and every second product in torchtitan: half of attention on average.
     again = work.recompute_full * (forward + attend + around) + work.recompute_selective * (
         r.selective * (forward + around) + 0.5 * attend
     )
     device = matmul + attention + pointwise + loss + again
     passes = 3 + work.recompute_full + 0.5 * work.recompute_selective
     host = r.launch_seconds * work.layers * passes
-    waiting = _norm(device, host, _SHARP) - device
+    waiting = _beyond(device, host, _SHARP)
     tensor = (passes - 1) * (
         work.tensor_link / r.tensor + work.tensor_network / r.network + r.message_seconds * work.tensor_messages
     )
+    # Backward passes send as much as forward passes: half of the ring's and of the experts' traffic hides behind attention
+    # and shared products; activations and their gradients cross a stage's border once each.
     inside = (
         tensor
         + (work.context_link / r.link + work.context_network / r.network) * 1.5
@@ -92,13 +103,13 @@ def step_parts(work: Work, r: Rates) -> Parts:
         _norm(work.gather_link / r.link, work.gather_network / r.network, _SHARP)
         + r.message_seconds * work.gather_messages
     )
-    exposed = _norm(busy, gather, r.overlap) - busy
+    exposed = _beyond(busy, gather, r.overlap)
     microbatch = busy + exposed + r.microbatch_seconds
     sync = (
         r.sync * _norm(work.sync_link / r.link, work.sync_network / r.network, _SHARP)
         + r.message_seconds * work.sync_messages
     )
-    hidden = _norm(busy * 0.6, sync, r.overlap) - busy * 0.6
+    hidden = _beyond(_BACKWARD_SHARE * busy, sync, r.overlap)
     synced = r.sync_exposed * sync + (1 - r.sync_exposed) * hidden
     n = work.microbatches
     return Parts(

@@ -7,10 +7,10 @@ efficiencies (compiler/estimate/calibration.py) turn them into real seconds. FLO
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Final
 
+from compiler.estimate.traffic import gathers, group_of, local_parameters, sync
 from compiler.estimate.workload import ComputeFormat, Workload
 
 __all__ = ["Work", "model_flops_per_token", "peak_rate", "work_of"]
@@ -21,7 +21,9 @@ _TILE: Final = 128 * 256
 _PROCESSORS: Final = 128
 _SIXTEEN_BITS: Final = 2.0
 # Software whose RMS norms and rotations are kernels of its own.
-_FUSED: Final = frozenset({"nemo", "megatron", "megatron-deepspeed", "internevo", "automodel", "ml-dataflow", "xla", "maxtext"})
+_FUSED: Final = frozenset(
+    {"nemo", "megatron", "megatron-deepspeed", "internevo", "automodel", "ml-dataflow", "xla", "maxtext"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,37 +81,6 @@ class Work:
     sync_messages: float
     optimizer: float
     weight_gradients: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """Devices that talk: their number, and how many of them share a fast link domain."""
-
-    size: int
-    near: int
-    link: float
-    network: float
-
-    def gather(self, size_bytes: float) -> tuple[float, float]:
-        """Ideal seconds on the link and on the network of gathering (or scattering) `size_bytes` over the group."""
-        if self.size <= 1:
-            return 0.0, 0.0
-        far = self.size > self.near
-        on_link = size_bytes * (self.near - 1) / self.near / self.link
-        # Every near member drives a network card of its own.
-        on_network = size_bytes * (1 - self.near / self.size) / (self.network * self.near) if far else 0.0
-        return on_link, on_network
-
-    @property
-    def hops(self) -> float:
-        return math.log2(self.size) if self.size > 1 else 0.0
-
-
-def _group(w: Workload, size: int, inner: int) -> _Group:
-    """The group of an axis whose neighbours are `inner` devices apart."""
-    domain = max(w.layout.per_node, w.device.link_devices)
-    near = max(1, min(size, domain // max(1, inner)))
-    return _Group(size, near, w.device.link_bandwidth, w.device.network_bandwidth)
 
 
 def peak_rate(w: Workload, *, sixteen_bits: bool = False) -> float:
@@ -209,58 +180,9 @@ def _unfused(w: Workload, tokens: float, layers: float) -> float:
     return _SIXTEEN_BITS * tokens * (norms + turned) * layers / w.device.memory_bandwidth
 
 
-def _local_parameters(w: Workload) -> float:
-    """Weights of one device before any sharding of the data axis; experts lie on the data axis."""
-    s, lay = w.shape, w.layout
-    experts = 0.0
-    if s.experts > 1:
-        experts = s.layers * (3 if s.gated else 2) * s.hidden * s.intermediate * s.experts
-        experts = min(experts, s.parameters * 0.98)
-    dense = s.parameters - experts
-    return dense / (lay.tensor * lay.pipeline) + experts / (lay.tensor * lay.pipeline * lay.expert)
-
-
-def _gathers(w: Workload, layers: float) -> tuple[float, float, float]:
-    """FSDP's traffic of a micro-batch: weights in the forward pass, again in the backward pass, gradients out."""
-    lay, n = w.layout, w.numerics
-    shards = max(1, lay.shard_degree)
-    if lay.sharding not in ("full", "gradients") or shards <= 1:
-        return 0.0, 0.0, 0.0
-    group = _group(w, shards, lay.tensor)
-    local = _local_parameters(w)
-    passes = 2.0 if lay.sharding == "full" else 1.0
-    size = local * (passes * n.gathered_bytes + n.trainable * n.reduce_bytes)
-    link, network = group.gather(size)
-    return link, network, (passes + 1) * layers * group.hops
-
-
-def _sync(w: Workload) -> tuple[float, float, float]:
-    """Once per step: gradients summed over copies of the model, and ZeRO-1's weights gathered again."""
-    lay, n = w.layout, w.numerics
-    local = _local_parameters(w)
-    gradients = local * n.trainable * n.reduce_bytes
-    copies = lay.data * lay.context
-    inner = lay.tensor
-    if lay.sharding in ("full", "gradients"):
-        shards = max(1, lay.shard_degree)
-        replicas = max(1, copies // shards)
-        group = _group(w, replicas, inner * shards)
-        link, network = group.gather(2 * gradients / shards)
-        return link, network, group.hops
-    group = _group(w, copies, inner)
-    if lay.sharding == "none" or lay.shard_degree >= copies:
-        weights = local * n.trainable * n.gathered_bytes if lay.sharding == "optimizer" else gradients
-        link, network = group.gather(gradients + weights)
-        return link, network, 2 * group.hops
-    # Gradients are summed over all copies, weights come back from the few that share the optimizer.
-    sharing = _group(w, lay.shard_degree, inner)
-    out, back = group.gather(2 * gradients), sharing.gather(local * n.trainable * n.gathered_bytes)
-    return out[0] + back[0], out[1] + back[1], 2 * group.hops + sharing.hops
-
-
 def _optimizer(w: Workload) -> float:
     lay, n = w.layout, w.numerics
-    local = _local_parameters(w) * n.trainable
+    local = local_parameters(w) * n.trainable
     shards = 1 if lay.sharding == "none" else max(1, lay.shard_degree)
     moved = 2 * (n.weight_bytes + n.optimizer_bytes) + 2 * n.gradient_bytes
     return local / shards * moved / w.device.memory_bandwidth
@@ -275,15 +197,15 @@ def work_of(w: Workload) -> Work:
     attention, scores = _attention(w, tokens, layers)
     head = 2 * tokens * s.hidden * s.vocabulary / lay.tensor / peak_rate(w, sixteen_bits=True)
     residual = tokens * s.hidden * _SIXTEEN_BITS
-    tensor = _group(w, lay.tensor, 1).gather(2 * residual)
-    ring = _group(w, lay.context, lay.tensor)
+    tensor = group_of(w, lay.tensor, 1).gather(2 * residual)
+    ring = group_of(w, lay.context, lay.tensor)
     around = 2 * s.kv_heads * s.head_size / lay.tensor * tokens * _SIXTEEN_BITS * lay.context
     context = ring.gather(around * layers)
-    routed = _group(w, lay.expert, lay.tensor).gather(2 * residual * s.active_experts)
-    stage = _group(w, 2, lay.tensor * lay.context * lay.data) if lay.pipeline > 1 else _group(w, 1, 1)
+    routed = group_of(w, lay.expert, lay.tensor).gather(2 * residual * s.active_experts)
+    stage = group_of(w, 2, lay.tensor * lay.context * lay.data) if lay.pipeline > 1 else group_of(w, 1, 1)
     handed = residual / (lay.tensor if lay.sequence_parallel else 1)
-    gather = _gathers(w, layers)
-    sync = _sync(w)
+    gather = gathers(w, layers)
+    summed = sync(w, layers)
     return Work(
         linear=linear,
         linear_waves=waves,
@@ -301,7 +223,7 @@ def work_of(w: Workload) -> Work:
         recompute_selective=float(w.recompute == "selective"),
         tensor_link=2 * tensor[0] * layers,
         tensor_network=2 * tensor[1] * layers,
-        tensor_messages=2 * layers * _group(w, lay.tensor, 1).hops,
+        tensor_messages=2 * layers * group_of(w, lay.tensor, 1).hops,
         context_link=context[0],
         context_network=context[1],
         expert_link=routed[0] * layers if s.experts > 1 else 0.0,
@@ -311,9 +233,9 @@ def work_of(w: Workload) -> Work:
         gather_link=gather[0],
         gather_network=gather[1],
         gather_messages=gather[2],
-        sync_link=sync[0],
-        sync_network=sync[1],
-        sync_messages=sync[2],
+        sync_link=summed[0],
+        sync_network=summed[1],
+        sync_messages=summed[2],
         optimizer=_optimizer(w),
         weight_gradients=w.numerics.trainable,
     )

@@ -92,12 +92,12 @@ def _conflict(draft: Draft) -> Draft:
     )
 
 
-def _even(samples: float) -> int:
-    """The number within 5 % that halves most often: 61 samples on a device leave only micro-batches of 1 or 61."""
+def _even(samples: float, tolerance: float) -> int:
+    """The number within a share of `samples` that halves most often: 61 on a device leave micro-batches of 1 or 61 only."""
     for power in range(60, 0, -1):
         step = 1 << power
         multiple = round(samples / step) * step
-        if multiple and abs(multiple - samples) <= 0.05 * samples:
+        if multiple and abs(multiple - samples) <= tolerance * samples:
             return multiple
     return max(1, round(samples))
 
@@ -117,10 +117,11 @@ def _samples(draft: Draft, tokens: float) -> tuple[Draft, int]:
                     help=f"batch: {unit} tok",
                 )
             )
-        return draft, (said // unit if said % unit == 0 else _even(said / unit)) * devices
+        return draft, (said // unit if said % unit == 0 else _even(said / unit, 0.05)) * devices
     # At least 500 steps, so that the schedule has room; at least one sequence for each device.
     usual = min(_usual_tokens(draft.model.num_parameters), tokens / 500)
-    return draft, _even(usual / unit) * devices
+    # The usual size is a rough one: a quarter more or less is worth it where five samples a device would become four.
+    return draft, _even(usual / unit, 0.25) * devices
 
 
 def _epoch_tokens(draft: Draft) -> int | None:

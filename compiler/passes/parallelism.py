@@ -7,9 +7,9 @@ from dataclasses import replace
 from compiler.costing.site import known_site
 from compiler.draft import Draft
 from compiler.estimate.workload import Layout, Numerics, Shape, Workload
-from compiler.layouts import Choice, choose, describe, layouts
+from compiler.layout.choice import Choice, choose, describe, layouts
+from compiler.layout.too_large import too_large
 from compiler.provenance import Because, From, Reason
-from compiler.too_large import too_large
 from schemas.diagnostics import Diagnostic
 from schemas.plan import ModelPlan, ParallelismPlan, PrecisionPlan
 from schemas.training import OptimizerKind

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal, NamedTuple, cast
 
 from compiler.diff import ABSENT, Change, PlanDiff
+from compiler.job.yaml_out import Value, one_line
 from compiler.render import figures
-from compiler.yaml_out import Value, one_line
 from schemas.plan import RunPlan
 from schemas.units import format_tokens
 

@@ -8,8 +8,8 @@ from typing import Any, Final
 from markupsafe import Markup
 
 from compiler.frontend.spans import SpanIndex, parse_path
+from compiler.job.yaml_out import one_line
 from compiler.render.visible import clean
-from compiler.yaml_out import one_line
 from schemas.plan import Provenance, RunPlan
 
 __all__ = ["Origin", "Origins", "line_of"]

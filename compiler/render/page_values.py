@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
+from compiler.job.readme import source_origin
 from compiler.pipeline import Compiled
-from compiler.readme import source_origin
 from compiler.render import charts, curves, figures, words
 from compiler.render.choices import choices
 from compiler.render.origins import line_of

@@ -1,4 +1,4 @@
-"""compiler.diff, compiler.render.diff, compiler.load_plan: what changed, who changed it, and is a resume legal."""
+"""compiler.diff, compiler.render.diff, compiler.job.load_plan: what changed, who changed it, and is a resume legal."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from compiler.diff import ABSENT, Change, diff
-from compiler.emit import emit
-from compiler.load_plan import load_plan
+from compiler.job.emit import emit
+from compiler.job.load_plan import load_plan
 from compiler.render.diff import render_diff
 from schemas.diagnostics import DiagnosticsError
 from schemas.fingerprint import fingerprint, resume_key

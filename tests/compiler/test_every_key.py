@@ -79,8 +79,16 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "budget.flops": ("budget={flops: 1e12}",),
     "budget.target_loss": ("model={size: auto}", "budget={target_loss: 3.4}", "training={}"),
     "budget.match_chinchilla": ("model={size: auto}", "budget={match_chinchilla: 50M}", "training={}"),
-    "budget.match_model.parameters": ("model={size: auto}", "budget={match_model: {parameters: 200M, tokens: 2B}}", "training={}"),
-    "budget.match_model.tokens": ("model={size: auto}", "budget={match_model: {parameters: 100M, tokens: 4B}}", "training={}"),
+    "budget.match_model.parameters": (
+        "model={size: auto}",
+        "budget={match_model: {parameters: 200M, tokens: 2B}}",
+        "training={}",
+    ),
+    "budget.match_model.tokens": (
+        "model={size: auto}",
+        "budget={match_model: {parameters: 100M, tokens: 4B}}",
+        "training={}",
+    ),
     "budget.cost": ("budget={cost: $9}",),
     "budget.gpu_time": ("budget={gpu_time: 3h}",),
     "budget.time": ("budget={time: 2h}",),
@@ -146,7 +154,12 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "training.gradient_clipping.kind": ("training.gradient_clipping.kind=value",),
     "training.gradient_clipping.threshold": ("training.gradient_clipping.threshold=0.5",),
     "training.sharding.kind": ("compression=[]", "training.sharding=full"),
-    "training.sharding.degree": ("compression=[]", "hardware.count=16", "training.batch=64k tok", "training.sharding={kind: hybrid, degree: 4}"),
+    "training.sharding.degree": (
+        "compression=[]",
+        "hardware.count=16",
+        "training.batch=64k tok",
+        "training.sharding={kind: hybrid, degree: 4}",
+    ),
     "training.activation_checkpointing": ("training.activation_checkpointing=true",),
     "training.compile": ("training.compile=true",),
     "training.deterministic": ("training.deterministic=false",),
@@ -243,7 +256,10 @@ MONEY = {
     "budget.inference.price",
     "budget.inference.mfu_prefill",
     "budget.inference.mfu_decode",
-    *(f"budget.scaling_law.{key}" for key in ("name", "e", "a", "b", "alpha", "beta", "fit", "max_tokens_per_parameter")),
+    *(
+        f"budget.scaling_law.{key}"
+        for key in ("name", "e", "a", "b", "alpha", "beta", "fit", "max_tokens_per_parameter")
+    ),
     "budget.max_cost",
     "budget.max_hours",
     "budget.max_gpus",

@@ -57,7 +57,7 @@ def test_three_steps_resumed_for_three_more_are_six_straight(folder: Path, name:
         assert train(other, folder)["status"] == "interrupted"
     resumed = train(other, folder)
     assert resumed["resumed_from"] == 3
-    timing = ("seconds", "tokens_per_s", "mfu", "resumed_from")
+    timing = ("seconds", "tokens_per_s", "mfu", "resumed_from", "spend")
     assert {k: v for k, v in resumed.items() if k not in timing} == {
         k: v for k, v in straight.items() if k not in timing
     }

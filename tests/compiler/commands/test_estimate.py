@@ -14,9 +14,9 @@ import pytest
 from typer.testing import CliRunner
 
 from compiler.cli import app
-from compiler.emit import emit
 from compiler.estimate.judge import PREDICTED
 from compiler.estimate.site import MeasuredStep, calibrate, write_site
+from compiler.job.emit import emit
 from compiler.pipeline import compile_recipe
 
 ROOT = Path(__file__).parents[3]

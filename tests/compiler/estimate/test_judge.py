@@ -102,12 +102,12 @@ def test_measured_columns_are_never_read(rows: list[Row]) -> None:
     assert [_added(found) for found in judge(bare)] == expected
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_no_cell_breaks_it(rows: list[Row], seed: int) -> None:
     """Every input replaced by something nobody would write, one and several at a time."""
     rng = random.Random(seed)
     hostile = []
-    for row, value in itertools.product(rng.sample(rows, 6), HOSTILE):
+    for row, value in itertools.product(rng.sample(rows, 4), HOSTILE):
         hostile += [Row(row.line, dict(row.cells) | {name: value}) for name in INPUTS]
         several = {name: rng.choice(HOSTILE) for name in rng.sample(INPUTS, 4)}
         hostile.append(Row(row.line, dict(row.cells) | several))

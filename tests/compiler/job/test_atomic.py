@@ -1,4 +1,4 @@
-"""compiler.atomic: one file, whole or not there."""
+"""compiler.job.atomic: one file, whole or not there."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from compiler.atomic import write_file
+from compiler.job.atomic import write_file
 from schemas.diagnostics import DiagnosticsError
 
 

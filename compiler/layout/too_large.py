@@ -11,7 +11,7 @@ from compiler.draft import Draft
 from compiler.estimate.architecture import Dimensions, count_parameters, solve
 from compiler.estimate.memory import budget_bytes, fits, peak
 from compiler.estimate.workload import Workload
-from compiler.layouts import choose, layouts
+from compiler.layout.choice import choose, layouts
 from schemas.diagnostics import Diagnostic
 from schemas.units import format_bytes, format_count
 

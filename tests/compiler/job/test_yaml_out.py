@@ -1,4 +1,4 @@
-"""compiler.yaml_out: every reader gets back what was written, and the bytes are fixed."""
+"""compiler.job.yaml_out: every reader gets back what was written, and the bytes are fixed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from compiler.yaml_out import dump, one_line
+from compiler.job.yaml_out import dump, one_line
 
 _TEXT = st.text(st.characters(codec="utf-8"), max_size=40) | st.sampled_from(
     [

@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from compiler.readme import readme_values
-from compiler.yaml_out import dump
+from compiler.job.readme import readme_values
+from compiler.job.yaml_out import dump
 from schemas.diagnostics import Diagnostic, DiagnosticsError
 from schemas.plan import RunPlan
 from schemas.units import format_bytes, format_count, format_seconds, format_tokens, format_usd
@@ -72,7 +72,7 @@ def _environment() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # 40 ms that `recipec check` needn't pay
 
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=FileSystemLoader(Path(__file__).parent.parent / "templates"),
         undefined=StrictUndefined,
         autoescape=False,  # noqa: S701  # shell and Markdown, which have filters of their own
         trim_blocks=True,

@@ -1,4 +1,4 @@
-"""compiler.emit: job folders are whole, the same bytes everywhere, and nothing in a recipe can run in their scripts."""
+"""compiler.job.emit: job folders are whole, the same bytes everywhere, and nothing in a recipe can run in their scripts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from compiler.emit import emit, job_files
+from compiler.job.emit import emit, job_files
 from schemas.diagnostics import DiagnosticsError
 from schemas.plan import RunPlan
 from tests.factory import tiny_plan
@@ -110,9 +110,9 @@ def test_folder_holds_the_plan(tmp_path: Path) -> None:
 
 def test_same_bytes_in_another_place_and_process(tmp_path: Path) -> None:
     """Another folder, process and hash seed give the same bytes, without dates or paths of this machine."""
-    code = "import sys, pathlib; from compiler.emit import emit; from tests.factory import tiny_plan;"
+    code = "import sys, pathlib; from compiler.job.emit import emit; from tests.factory import tiny_plan;"
     code += "emit(tiny_plan(), pathlib.Path(sys.argv[1]))"
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     for seed in ("1", "2"):
         environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(root), "TZ": f"UTC+{seed}"}
         subprocess.run(

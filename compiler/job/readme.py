@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from compiler.yaml_out import one_line
+from compiler.job.yaml_out import one_line
 from schemas.data import SOURCE_KINDS, Source
 from schemas.plan import RunPlan
 from schemas.techniques import AnyAlgorithm
