@@ -25,10 +25,19 @@ NAMED = {
     "requirements.lock": "the default environment, with hashes",
     "requirements-next.lock": "the newer stack, with hashes",
     "Makefile": "every command, `make help` lists them",
-    "compiler/catalog/devices.csv": "devices: memory, peaks, dated prices",
+    "benchmarks/calibrate/runs.csv": "published runs: what is known before a run, and what was measured",
+    "compiler/catalog/calibration.json": "fitted factors of the speed estimate, and the interval of each class",
+    "compiler/catalog/devices.csv": "devices: memory, bandwidth, peaks, links, power",
+    "compiler/catalog/models.csv": "dimensions of published models",
+    "compiler/catalog/prices.csv": "dated quotes of prices, with their sources",
+    "tests/compiler/help.txt": "golden: the whole help of the command line",
+    "tests/compiler/runs.csv": "runs of a known law, to fit",
+    "tests/compiler/site.json": "a cluster's own calibration",
+    "tests/data/measured_runs.csv": "some sixty published rows of all kinds",
 }
 # Folders of many alike files get one line.
 FOLDED = {
+    "tests/compiler/render/screens": "golden: one plan at several widths and in ASCII",
     "tests/errors": "failing recipes with the finding on the line that causes it",
     "generated/example": "one committed job folder: what `recipec compile recipes/quickstart.yaml` writes",
 }
