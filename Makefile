@@ -8,7 +8,7 @@ BIN_NEXT := .venv-next/bin
 STAMP_NEXT := .venv-next/.installed
 PYTEST := -m pytest -q -n auto --dist loadgroup
 
-.PHONY: demo test check fix tree schemas golden test-next bench mutate kill-resume lock clean help
+.PHONY: demo test check fix tree schemas golden test-next bench mutate kill-resume calibration lock clean help
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -71,6 +71,11 @@ mutate: $(STAMP) ## 10,000 mutated recipes: a plan or diagnostics, never a trace
 
 kill-resume: $(STAMP) ## kill -9 the demo's training three times, compare the last loss bit by bit
 	$(BIN)/python -m benchmarks.kill_resume
+
+calibration: $(STAMP) ## fit the estimates to the published runs again, with all tables that follow (20 minutes)
+	$(BIN)/python -m benchmarks.calibrate.fit
+	$(BIN)/python -m benchmarks.calibrate.memory --write
+	$(BIN)/python -m benchmarks.cost_table --write
 
 lock: $(STAMP) ## resolve the locks again
 	.ci/lock

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from pydantic import ValidationError
 
+from compiler.costing.enough import with_enough
 from compiler.costing.limits import within_limits
 from compiler.draft import Draft
 from compiler.frontend.resolve import resolve
@@ -111,7 +112,7 @@ def plan_recipe(checked: Checked, path: Path) -> Compiled:
         return settle(draft, run_passes)
 
     try:
-        draft = within_limits(replan(start), start, replan)
+        draft = within_limits(with_enough(replan(start), start, replan), start, replan)
         added = draft.findings
     except DiagnosticsError as error:
         added = error.diagnostics

@@ -147,7 +147,7 @@ def _ended(outcome: Outcome, plan: RunPlan, status: Status) -> int:
         status.end(outcome.state, 0)
         return 0
     trained = next(record.values for record in outcome.records.values() if record.kind == "train")
-    error = cap_error(plan, Spend(**trained["spend"]), trained["steps"])
+    error = cap_error(plan, Spend(**trained["spend"]), trained["steps"], trained["seconds"])
     status.end("capped", error.exit_code)
     show_error(error)
     return error.exit_code

@@ -37,6 +37,7 @@ __all__ = [
     "final_weights",
     "folder_name",
     "latest",
+    "newest_cost",
     "newest_whole",
     "prune",
     "read",
@@ -94,6 +95,7 @@ class _Manifest(NamedTuple):
     progress: Progress
     files: dict[str, tuple[int, str]]
     """Size and sha256 by name."""
+    world_size: int
 
 
 class _DamagedError(Exception):
@@ -182,6 +184,15 @@ def newest_whole(folder: Path) -> Path | None:
     return None
 
 
+def newest_cost(folder: Path) -> tuple[float, int] | None:
+    """Seconds of training behind the newest checkpoint, and the ranks that made it; only manifests are read."""
+    for path in _newest_first(folder):
+        with contextlib.suppress(_DamagedError):
+            found = _manifest(path)
+            return max(0.0, float(found.progress.seconds)), found.world_size
+    return None
+
+
 def read(path: Path, plan: RunPlan) -> Checkpoint:
     """One checkpoint, checked against its manifest, with tensors on the CPU."""
     import torch
@@ -231,7 +242,8 @@ def _manifest(path: Path) -> _Manifest:
             raise _DamagedError(f"its format is {stored['format']}, this version reads {FORMAT}")
         files = {name: (int(file["bytes"]), str(file["sha256"])) for name, file in stored["files"].items()}
         files[STATE]  # without it nothing would be checked
-        return _Manifest(str(stored["plan"]["resume_key"]), Progress(**stored["progress"]), files)
+        resume_key, progress = str(stored["plan"]["resume_key"]), Progress(**stored["progress"])
+        return _Manifest(resume_key, progress, files, int(stored["world_size"]))
     except (KeyError, TypeError, AttributeError, ValueError):
         raise _DamagedError(f"{MANIFEST} is missing or not whole") from None
 

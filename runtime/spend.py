@@ -1,12 +1,15 @@
 """What a training has cost so far, over all its sessions, and the caps that stop it.
 
-The books are the file spend.json of the run's folder, written every few seconds: a killed session has been paid for too.
-Counted is the time in which the devices are held by the training step: starting, training, evaluating, saving.
+The books are the file spend.json of the run's folder, written every few seconds, whatever the training does meanwhile: a
+killed session has been paid for too. Counted is the time in which the devices are held by the training step: starting,
+training, evaluating, saving. The clock is the machine's uptime: it knows no summer time, and stands while a laptop sleeps.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -14,12 +17,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
+from runtime import checkpoint
 from runtime.errors import RunFailed
 from runtime.files import read_json, write_json
+from runtime.status import say
 from schemas.plan import RunPlan
 from schemas.units import format_seconds, format_usd
 
-__all__ = ["Cap", "Meter", "Spend", "cap_error", "read_spend"]
+__all__ = ["Cap", "Meter", "Spend", "cap_error", "open_books", "read_spend"]
 
 Cap = Literal["max_cost", "max_hours"]
 
@@ -56,20 +61,43 @@ class Spend:
             usd=self.usd + held / 3600 * usd_per_hour,
         )
 
+    def unstopped(self) -> Spend:
+        """The same books, ended by no cap."""
+        return replace(self, stopped_by=None, cap=0.0)
+
     def values(self) -> dict[str, Any]:
         """What the training's result says of it."""
         return asdict(self)
 
 
-def read_spend(path: Path) -> Spend:
-    """The books of a run; empty ones where there are none, or none that can be read."""
+def read_spend(path: Path) -> Spend | None:
+    """The books of a run; None where there are none, or none that can be read."""
     stored = read_json(path)
     try:
         found = Spend(**stored)
         numbers = (found.seconds, found.device_seconds, found.usd, found.cap)
-        return found if all(math.isfinite(n) and n >= 0 for n in numbers) else Spend()
-    except TypeError:
-        return Spend()
+        return found if all(math.isfinite(n) and n >= 0 for n in numbers) else None
+    except (TypeError, OverflowError):
+        return None
+
+
+def open_books(path: Path, checkpoints: Path, plan: RunPlan) -> Spend:
+    """What earlier sessions have cost. Lost books are made again from the newest checkpoint: it knows its training's seconds.
+
+    Args:
+        path: spend.json.
+        checkpoints: folder of them.
+        plan: with the price that lost seconds are counted at.
+    """
+    found = read_spend(path)
+    if found is not None:
+        return found
+    seconds, devices = checkpoint.newest_cost(checkpoints) or (0.0, 0)
+    spend = Spend().plus(seconds, devices, plan.hardware.usd_per_gpu_hour)
+    if path.exists() or devices:
+        known = f"{format_usd(spend.usd)} for the {format_seconds(seconds)} of training in its newest checkpoint"
+        say(f"warning[RC608]: what the run has cost so far can't be read from {path}; counted are {known}")
+    return spend
 
 
 def _caps(plan: RunPlan) -> dict[Cap, float]:
@@ -85,22 +113,34 @@ def _spent(spend: Spend, cap: Cap) -> float:
 class Meter:
     """Counts a session into the books; only the first process has one.
 
-    Inside the block time is counted; the books are written when it ends, however it does.
+    Inside the block time is counted; a thread writes the books, so that no step waits for a disk, and a session that is
+    killed in its start or in an evaluation is in them too. They are written when the block ends, however it does.
 
     Args:
         path: spend.json.
         plan: price, devices and caps.
         devices: that the session holds.
         clock: seconds that never go back.
+        before: the books so far; default: those at `path`.
     """
 
-    def __init__(self, path: Path, plan: RunPlan, devices: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        path: Path,
+        plan: RunPlan,
+        devices: int,
+        clock: Callable[[], float] = time.monotonic,
+        before: Spend | None = None,
+    ) -> None:
         self._path, self._plan, self._devices, self._clock = path, plan, devices, clock
-        self._before = read_spend(path)
-        self._began = self._written = self._last = clock()
+        self._before = before or read_spend(path) or Spend()
+        self._began = self._last = clock()
         self._longest = 0.0
         self._stopped: Cap | None = None
         self._closed: Spend | None = None
+        self._over = threading.Event()
+        self._writer = threading.Thread(target=self._keep, name="spend", daemon=True)
+        self._failure: Exception | None = None
 
     def refuses(self) -> Cap | None:
         """The cap under which not even one more batch is worth starting for, if there is one."""
@@ -123,13 +163,17 @@ class Meter:
         return replace(spend, stopped_by=cap, cap=_caps(self._plan)[cap] if cap else 0.0)
 
     def batch_ended(self) -> Cap | None:
-        """Book a batch; returns the cap that one more batch and a checkpoint would pass, if there is one."""
+        """Book a batch; returns the cap that one more batch and a checkpoint would pass, if there is one.
+
+        Raises:
+            RunFailed: the books can't be written any more (RC604).
+        """
+        if self._failure is not None:
+            raise self._failure
         now = self._clock()
         self._longest, self._last = max(self._longest, now - self._last if self._last > self._began else 0.0), now
         reserve = self._longest + _SAVE_SECONDS_PER_PARAMETER * self._plan.model.num_parameters
         ahead = self.now().plus(reserve, self._devices, self._plan.hardware.usd_per_gpu_hour)
-        if now - self._written >= _WRITE_SECONDS:
-            self.write()
         return next((cap for cap, limit in _caps(self._plan).items() if _spent(ahead, cap) >= limit), None)
 
     def stop(self, cap: Cap) -> None:
@@ -142,40 +186,68 @@ class Meter:
         Raises:
             RunFailed: the disk is full or can't be written (RC604).
         """
-        self._written = self._clock()
         write_json(self._path, asdict(self.now()))
 
+    def _keep(self) -> None:
+        while not self._over.wait(_WRITE_SECONDS):
+            try:
+                self.write()
+            except (RunFailed, OSError) as error:
+                self._failure = error
+                return
+
     def __enter__(self) -> Self:
-        self._began = self._written = self._last = self._clock()
+        self._began = self._last = self._clock()
+        self.write()
+        self._writer.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._over.set()
+        self._writer.join()
         self._closed = self.now()
-        self.write()
+        # What ended the session matters more than that its last seconds could not be written.
+        with contextlib.suppress(RunFailed, OSError) if kind else contextlib.nullcontext():
+            self.write()
 
 
-def cap_error(plan: RunPlan, spend: Spend, steps: int) -> RunFailed:
+def cap_error(plan: RunPlan, spend: Spend, steps: int, training_seconds: float = 0.0) -> RunFailed:
     """How a run ends at its cap: what was spent, what is saved, and the line that lets it go on.
 
     Args:
         plan: with the cap.
         spend: up to now; says which cap it was.
         steps: optimizer steps done.
+        training_seconds: that these took, without starts, evaluations and saving.
     """
     cap: Cap = spend.stopped_by or "max_cost"
     show = format_usd if cap == "max_cost" else format_seconds
     spent, limit = _spent(spend, cap), _caps(plan).get(cap, spend.cap)
     total = plan.training.steps
     done = f"at batch {steps:,} of {total:,}, which is saved" if steps else "before a batch was done"
-    need = spent / max(steps, 1) * total * 1.05
+    ahead = _seconds_ahead(plan, spend, steps, training_seconds)
+    devices = spend.device_seconds / spend.seconds if spend.seconds else plan.parallelism.devices
+    # Never below what is spent already and the cap that was too low, whatever the pace.
+    need = max(_spent(spend.plus(ahead, round(devices), plan.hardware.usd_per_gpu_hour), cap), limit) * 1.05
     enough = f"${_rounded_up(need):g}" if cap == "max_cost" else _time(need)
     return RunFailed(
         "RC608",
         f"training has spent {show(spent)} of the {show(limit)} of `{cap}`; it stopped {done}",
         f"`{cap}: {enough}` under `budget` would be enough at this pace; then run the recipe again, and it goes on from there",
     )
+
+
+def _seconds_ahead(plan: RunPlan, spend: Spend, steps: int, training_seconds: float) -> float:
+    """Seconds of the training that is left: batches at the pace so far, and once more all that was not batches.
+
+    That is starting, above all: counted by the batch, a run that stopped after its first would need a hundredfold.
+    """
+    if not steps:
+        return sum(step.seconds for step in plan.steps if step.kind == "train")
+    batches = min(training_seconds, spend.seconds) if training_seconds > 0 else spend.seconds
+    return batches / steps * (plan.training.steps - steps) + spend.seconds - batches
 
 
 def _time(seconds: float) -> str:

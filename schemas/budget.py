@@ -197,7 +197,7 @@ class Budget(Frozen):
     tokens_per_parameter: Float | None = Field(
         None, gt=0, le=1e6, description="Train on this many tokens per parameter.", examples=[20]
     )
-    flops: Flops | None = Field(None, gt=0, le=1e30, description="Spend this much on training (6 N D).")
+    flops: Flops | None = Field(None, gt=0, le=1e29, description="Spend this much on training (6 N D).")
     target_loss: Float | None = Field(
         None, gt=0, le=100, description="Reach this loss (nats per token) by the scaling law.", examples=[2.5]
     )

@@ -155,6 +155,11 @@ CATALOGUE: Final[dict[str, Entry]] = {
         "Neither `budget` nor `training.duration` fixes the number of tokens.",
         "Add for example `budget: {tokens: 20B tok}`.",
     ),
+    "RC305": Entry(
+        "checkpoints and failures eat the run",
+        "Machines fail, and what was trained since the last checkpoint is done again. Too rare checkpoints lose much at each failure, too frequent ones cost more than they save; sqrt(2 x seconds to save x seconds between failures) loses least (Young 1974). Where failures come faster than steps and checkpoints, the run never ends.",
+        "Write the interval shown, or leave it out: the plan then takes the best. A run that never ends needs fewer machines, shorter steps or a smaller model.",
+    ),
     "RC306": Entry(
         "the scaling law can't be used",
         "Constants must make sense for language models: 125M parameters are compute-optimal for some 10^9 tokens. `budget.scaling_law.fit` names a CSV of runs with the columns parameters, tokens and loss (nats per token). Five constants need at least 8 runs, of 3 sizes and 3 numbers of tokens.",

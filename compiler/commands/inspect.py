@@ -143,9 +143,9 @@ def _compare(old: Path, new: RunPlan, output: Format) -> int:
 
 def _load(path: Path, output: Format) -> RunPlan | None:
     """A plan from a recipe, a plan file or a job folder; None after errors of a recipe were shown."""
-    from compiler.job.load_plan import load_plan
+    from compiler.job.load_plan import is_plan, load_plan
 
-    if path.is_dir() or path.name == "plan.yaml":
+    if is_plan(path):
         return load_plan(path)
     made, _ = plan_or_error(path, (), output)
     return made

@@ -79,10 +79,29 @@ class _Bench:
 def remedies(draft: Draft, start: Draft, replan: Replan, worst: Worst) -> tuple[Remedy, ...]:
     """Changes that meet all limits, those that keep the loss first and the cheapest of them first."""
     bench = _Bench(draft, start, replan, worst)
-    ways = (_devices, _half_width, _amount, _smaller_model)
-    found = [remedy for way in ways if (remedy := way(bench)) is not None]
+    found = _changes(bench) or _on_fewer_devices(bench)
     loss = draft.budget.loss
     return tuple(sorted(found, key=lambda r: (max(0.0, r.loss - loss) >= _SAME_LOSS, round(r.loss, 3), r.usd)))
+
+
+def _changes(bench: _Bench) -> list[Remedy]:
+    """Single changes that meet all limits."""
+    ways = (_devices, _half_width, _amount, _smaller_model)
+    return [remedy for way in ways if (remedy := way(bench)) is not None]
+
+
+def _on_fewer_devices(bench: _Bench) -> list[Remedy]:
+    """Where the devices are too many, and fewer alone would break another limit: fewer, and a second change."""
+    recipe, hardware, most = bench.start.recipe, bench.draft.hardware, bench.draft.recipe.budget.max_gpus
+    if most is None or hardware.count <= most:
+        return []
+    count = most if most < hardware.per_node else most // hardware.per_node * hardware.per_node
+    fewer = recipe.model_copy(update={"hardware": recipe.hardware.model_copy(update={"count": count})})
+    draft = bench.tried(fewer)
+    if draft is None:
+        return []
+    second = replace(bench, draft=draft, start=replace(bench.start, recipe=fewer))
+    return [replace(one, text=f"`hardware.count: {count}` with {one.text}") for one in _changes(second)]
 
 
 def _devices(bench: _Bench) -> Remedy | None:

@@ -31,8 +31,6 @@ _GENERATIONS: Final = (
     ("ada", r"l4|40[6-9]0|6000-ada"),
     ("blackwell-card", r"50[6-9]0|pro-6000"),
     ("blackwell", r"b200|b300|gb200|gb300"),
-    ("cdna", r"mi\d{3}"),
-    ("gaudi", r"gaudi"),
 )
 # Words of a release that change one rate, whatever the stack.
 _TRAITS: Final = frozenset({"rowwise", "async"})

@@ -97,6 +97,10 @@ def enough(runs: Runs) -> str:
 
 def _columns(line: int, header: list[str]) -> tuple[dict[str, int], list[Fault]]:
     names = [cell.strip().lower() for cell in header]
+    other = next((mark for mark in (";", "\t", "|") if len(names) == 1 and mark in names[0]), None)
+    if other is not None:
+        said = "a tab" if other == "\t" else f"`{other}`"
+        return {}, [Fault(line, f"cells are parted by {said}, not by commas", "save it with `,` between the cells")]
     found: dict[str, int] = {}
     faults = []
     for column, aliases in _ALIASES.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,10 +12,26 @@ from schemas.diagnostics import Diagnostic, DiagnosticsError
 from schemas.fingerprint import fingerprint
 from schemas.plan import FORMAT_VERSION, RunPlan
 
-__all__ = ["load_plan"]
+__all__ = ["is_plan", "load_plan"]
 
 # A plan of 100 sources and 100 phases has about 1 MB.
 _LARGEST_BYTES: Final = 64_000_000
+
+
+# A plan begins with its format's version, its name and its fingerprint.
+_HEAD_BYTES: Final = 1024
+
+
+def is_plan(path: Path) -> bool:
+    """Whether a path is to be read as a plan, whatever it is called: a folder, a plan.yaml, or what `--format json` printed."""
+    if path.is_dir() or path.name == "plan.yaml":
+        return True
+    try:
+        with path.open("rb") as handle:
+            head = handle.read(_HEAD_BYTES)
+    except OSError:
+        return False
+    return b"format_version" in head and b"fingerprint" in head
 
 
 def load_plan(path: Path) -> RunPlan:
@@ -47,7 +64,8 @@ def _tree(file: Path) -> dict[str, Any]:
     try:
         if file.stat().st_size > _LARGEST_BYTES:
             raise _broken(file, f"it is larger than {_LARGEST_BYTES:,} bytes")
-        tree = YAML(typ="safe", pure=True).load(file.read_bytes())
+        content = file.read_bytes()
+        tree = json.loads(content) if content[:1] == b"{" else YAML(typ="safe", pure=True).load(content)
     except OSError as error:
         reason = error.strerror or str(error)
         remedy = "give a plan.yaml, or the job folder that holds it"

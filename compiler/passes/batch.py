@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 from compiler.budgeting.aim import ESTIMATED
+from compiler.budgeting.lines import line_for_tokens, place_of
 from compiler.draft import Batch, Draft
-from compiler.estimate.scaling_law import train_flops
 from schemas.budget import TARGETS
+from schemas.diagnostics import Diagnostic
 from schemas.units import format_count, format_tokens
 
 __all__ = ["batch"]
@@ -56,14 +57,26 @@ def _wanted_tokens(draft: Draft) -> tuple[Draft, float]:
     ), 20.0 * n
 
 
-def _smallest(draft: Draft, tokens: int) -> str:
-    """The budget that is just enough for so many tokens, in the words of its target."""
-    aim, n, market = draft.targets.aim, draft.model.num_parameters, draft.targets.market
-    if aim is not None and aim.key == "flops":
-        return f"budget: {{flops: {train_flops(n, tokens) * 1.01:.3g}}}"
-    if aim is not None and aim.goal == "loss":
-        return f"budget: {{target_loss: {market.loss(n, tokens) * 0.999:.4g}}}"
-    return f"budget: {{tokens: {tokens} tok}}"
+def _too_short(draft: Draft, tokens: float, samples: int) -> Diagnostic:
+    """The finding that a run has not one step, at the batch that the recipe makes too large, else at its target."""
+    said, length, aim = draft.recipe.training, draft.recipe.data.sequence_length, draft.targets.aim
+    size = samples * length
+    message = f"the run of {format_tokens(round(tokens))} is shorter than one batch of {format_tokens(size)}"
+    unit = length * draft.hardware.count
+    if said.batch is not None and tokens >= unit:
+        usual = _even(min(_usual_tokens(draft.model.num_parameters), tokens / 500) / unit, 0.25) * unit
+        return draft.diagnostic(
+            "RC301", message, "training", "batch", help=f"batch: {usual} tok   # 500 steps are usual"
+        )
+    reason = f"a batch has at least one sequence of {length} for each of {draft.hardware.count} devices"
+    if said.duration is not None:
+        return draft.diagnostic("RC301", message, *place_of("duration"), help=f"duration: {size}tok", reason=reason)
+    if aim is None:
+        ratio = math.ceil(1000 * size / draft.model.num_parameters) / 1000
+        line = f"tokens_per_parameter: {ratio:g}"
+        return draft.diagnostic("RC301", message, *place_of("tokens_per_parameter"), help=line, reason=reason)
+    line = line_for_tokens(draft, aim, draft.targets.market, size)
+    return draft.diagnostic("RC301", message, *place_of(aim.key), help=f"{line}   # at least", reason=reason)
 
 
 def _within_limits(draft: Draft, tokens: float) -> float:
@@ -155,7 +168,10 @@ def batch(draft: Draft) -> Draft:
             * {"ba": _usual_tokens(draft.model.num_parameters), "sp": length, "ep": epoch_tokens or 0}[duration.unit]
         )
         draft, samples = _samples(draft, guess)
-        steps = Batch(samples=samples, tokens=samples * length, steps=1, epoch_tokens=epoch_tokens).steps_of(duration)
+        steps, tokens = (
+            Batch(samples=samples, tokens=samples * length, steps=1, epoch_tokens=epoch_tokens).steps_of(duration),
+            guess,
+        )
     else:
         draft, tokens = _wanted_tokens(draft)
         draft, samples = _samples(draft, tokens)
@@ -164,13 +180,5 @@ def batch(draft: Draft) -> Draft:
         steps = 1  # passes/lifetime.py says what it costs, and whether that is too much
     if steps < 1:
         steps = 1
-        said = draft.recipe.training.batch is not None
-        draft = draft.find(
-            draft.diagnostic(
-                "RC301",
-                f"the run is shorter than one batch of {samples * length} tokens",
-                *(("training", "batch") if said else ("budget",)),
-                help=f"{_smallest(draft, samples * length)}   # at least" + (", or a smaller `batch`" if said else ""),
-            )
-        )
+        draft = draft.find(_too_short(draft, tokens, samples))
     return draft.note("batch", Batch(samples=samples, tokens=samples * length, steps=steps, epoch_tokens=epoch_tokens))

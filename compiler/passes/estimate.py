@@ -23,7 +23,9 @@ __all__ = ["estimate"]
 _MANY_RESTARTS: Final = 0.1
 _FEW_SECONDS: Final = 300.0
 _NEVER: Final = 10.0
-"""Losing this many times the training is the same as never coming to an end."""
+"""Losing this many times the training is hardly ever coming to an end."""
+_ENDLESS: Final = 1000.0
+"""Losing this many times the training has no end: hours and dollars would be numbers without meaning."""
 
 
 def _usd(times: Times, hardware: HardwarePlan) -> dict[str, float]:
@@ -74,33 +76,32 @@ def _section(draft: Draft, w: Workload, fast: Speed, costs: Costs) -> Estimate:
 
 
 def _check_saving(draft: Draft, costs: Costs, step_seconds: float) -> Draft:
-    """A warning where machines fail so often that other checkpoints would halve what is lost (Young 1974)."""
+    """A finding where machines fail so often that other checkpoints would halve what is lost (Young 1974), or nothing helps."""
     s, work = costs.saving, costs.times.training
     best = min(work, max(step_seconds, best_interval_seconds(s.save, s.mtbf)))
     lost = costs.times.restarts + costs.times.checkpoints
     less = restarts(work, best, s.save, s.restart, s.mtbf) + work / best * s.save
     failed = any(finding.severity is Severity.ERROR for finding in draft.findings)
-    if failed or lost < max(_MANY_RESTARTS * work, _FEW_SECONDS) or less > lost / 2:
+    helps, endless = less <= lost / 2, lost > _ENDLESS * work
+    if failed or lost < max(_MANY_RESTARTS * work, _FEW_SECONDS) or not (helps or endless):
         return draft
-    steps = max(1, round(best / step_seconds))
-    never = lost > _NEVER * work
+    what = f"checkpoints and restarts take {format_seconds(lost)} beside {format_seconds(work)} of training"
+    if lost > _NEVER * work:
+        what = "machines fail so often that the run hardly ever gets from one checkpoint to the next"
+    then = (
+        f": {format_seconds(less)}" if less < _NEVER * work else ", the best there is; fewer machines fail less often"
+    )
     return draft.find(
         draft.diagnostic(
             "RC305",
-            "machines fail so often that the run hardly ever gets from one checkpoint to the next"
-            if never
-            else f"checkpoints and restarts take {format_seconds(lost)} beside {format_seconds(work)} of training",
-            "checkpoints",
-            "interval",
-            help=f"interval: {steps}ba   # every {format_seconds(best)}"
-            + (
-                f": {format_seconds(less)}"
-                if less < _NEVER * work
-                else ", the best there is; fewer machines fail less often"
-            ),
+            what,
+            *(("checkpoints", "interval") if helps else ("hardware", "count")),
+            help=f"interval: {max(1, round(best / step_seconds))}ba   # every {format_seconds(best)}{then}"
+            if helps
+            else "",
             reason=f"a failure every {format_seconds(s.mtbf)}, {format_seconds(s.save)} to save, and a checkpoint every "
             f"{format_seconds(s.interval)}",
-            severity=Severity.WARNING,
+            severity=Severity.ERROR if endless else Severity.WARNING,
         )
     )
 

@@ -15,6 +15,8 @@ __all__ = ["GPU_HOURS_PER_FAILURE", "hardware"]
 
 GPU_HOURS_PER_FAILURE: Final = 50_700.0
 """419 unexpected interruptions in 54 days on 16,384 GPUs (The Llama 3 Herd of Models, 2024, section 3.3.4)."""
+_USUAL: Final = "h100-sxm-80gb"
+"""Stands in for a device that nothing is known of, so that only what is wrong with the rest of the recipe is said."""
 
 
 def _device(draft: Draft) -> tuple[Draft, Device]:
@@ -45,7 +47,11 @@ def _device(draft: Draft) -> tuple[Draft, Device]:
         label=f"did you mean `{guess}`?" if guess and not described_in_part else "",
         reason=f"known devices: {', '.join(devices())}",
     )
-    return draft.find(finding), devices()[guess or "cpu"]
+    # What is said of it stays, so that later findings are about this device and not about another.
+    usual = devices()[guess or _USUAL]
+    return draft.find(finding), described(
+        said.model_copy(update={"name": usual.name}), usual, draft.recipe.hardware.per_node
+    )
 
 
 def _check_machines(draft: Draft, count: int, per_node: int) -> Draft:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from compiler.budgeting.aim import ESTIMATED
 from compiler.budgeting.reasons import reasons
@@ -10,7 +11,7 @@ from compiler.draft import Draft
 from schemas.plan import ChoicePlan
 from schemas.units import format_seconds, format_usd
 
-__all__ = ["lifetime", "paid_device_seconds"]
+__all__ = ["Short", "lifetime", "paid_device_seconds", "spent", "too_little"]
 
 # What is further off was not met by the smallest run either (compiler/settle.py).
 _TOLERANCE = 1.01
@@ -44,45 +45,76 @@ def paid_device_seconds(draft: Draft) -> float:
     return float(estimate.hours * 3600 * hardware.count)
 
 
-def _too_small(draft: Draft) -> Draft:
-    """A finding where even one step takes more than the target."""
+@dataclass(frozen=True, slots=True)
+class Short:
+    """A target of money or time and what the run takes.
+
+    Args:
+        key: of `budget`.
+        taken, target: dollars or seconds.
+        show: how such a number is printed.
+    """
+
+    key: str
+    taken: float
+    target: float
+    show: Callable[[float], str]
+
+    def line(self, factor: float) -> str:
+        """What to write for so many times what the run takes, a cent more at least."""
+        more = self.taken * factor + (0.01 if "cost" in self.key else 0.0)
+        return f"{self.key}: {self.show(more).replace(' ', '')}"
+
+
+def spent(draft: Draft) -> Short | None:
+    """The target that the run was to spend; None where it has another kind, or is a limit (those are checked at the end)."""
     aim, said, estimate = draft.targets.aim, draft.recipe.budget, draft.sections["estimate"]
-    if aim is None or aim.key not in ESTIMATED or any(found.code == "RC301" for found in draft.findings):
-        return draft
-    seconds = estimate.hours * 3600
-    taken, target, show = {
+    if aim is None or aim.key not in ESTIMATED:
+        return None
+    ways: dict[str, tuple[float, float | None, Callable[[float], str]]] = {
         "cost": (estimate.usd, said.cost, format_usd),
-        "max_cost": (estimate.usd, said.max_cost, format_usd),
         "lifetime_cost": (draft.budget.lifetime_usd, said.lifetime_cost, format_usd),
-        "time": (seconds, said.time, format_seconds),
-        "max_hours": (seconds, said.max_hours, format_seconds),
+        "time": (estimate.hours * 3600, said.time, format_seconds),
         "gpu_time": (paid_device_seconds(draft), said.gpu_time, format_seconds),
-    }[aim.key]
-    shown: Callable[[float], str] = show
-    if target is None or aim.key in ("max_cost", "max_hours"):
-        return draft  # limits are checked with the estimate
-    if taken < target / 2 and not draft.budget.binding:
+    }
+    taken, target, show = ways.get(aim.key, (0.0, None, format_usd))
+    return Short(aim.key, taken, target, show) if target is not None else None
+
+
+def too_little(draft: Draft) -> Short | None:
+    """The target, where even the smallest run takes more."""
+    short = spent(draft)
+    return short if short is not None and short.taken > short.target * _TOLERANCE else None
+
+
+def _too_small(draft: Draft) -> Draft:
+    """A finding where even one step takes more than the target, or where no run takes as much."""
+    short = spent(draft)
+    if short is None or any(found.code == "RC301" for found in draft.findings):
+        return draft
+    if short.taken < short.target / 2 and not draft.budget.binding:
         return draft.find(
             draft.diagnostic(
                 "RC301",
-                f"no run of these devices takes {shown(target)}; the longest that was found takes {shown(taken)}",
+                f"no run of these devices takes {short.show(short.target)}; the longest that was found takes"
+                f" {short.show(short.taken)}",
                 "budget",
-                aim.key,
-                help=f"{aim.key}: {shown(taken).replace(' ', '')}",
+                short.key,
+                help=short.line(1.0),
                 reason="a longer one has no model that it fits, or loses more to failures than it gains",
             )
         )
-    if taken <= target * _TOLERANCE:
+    if short.taken <= short.target * _TOLERANCE:
         return draft
     served = draft.budget.inference_usd
     return draft.find(
         draft.diagnostic(
             "RC301",
-            f"{shown(target)} is too little: the smallest run of this model takes {shown(taken)}"
-            + (f", {format_usd(served)} of it to serve it" if aim.key == "lifetime_cost" else ""),
+            f"{short.show(short.target)} is too little: the smallest run of this model takes {short.show(short.taken)}"
+            + (f", {format_usd(served)} of it to serve it" if short.key == "lifetime_cost" and served else ""),
             "budget",
-            aim.key,
-            help=f"{aim.key}: {shown(taken * 1.1).replace(' ', '')}",
+            short.key,
+            help=short.line(1.1),
             reason="startup, one step, a checkpoint and serving cost at least that",
         )
     )

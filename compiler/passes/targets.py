@@ -7,13 +7,12 @@ from typing import Final
 
 from compiler.budgeting.aim import ESTIMATED, Aim, aim_of, target_key
 from compiler.budgeting.law import known_law
+from compiler.budgeting.reach import choose, out_of_reach
 from compiler.budgeting.serving import rates, serving
 from compiler.draft import Draft, Efforts, Targets
-from compiler.estimate.optimum import Limits, Market, Unreachable, Within
-from compiler.estimate.repetition import effective_tokens
-from compiler.estimate.scaling_law import Point
+from compiler.estimate.optimum import Limits, Market, Within
 from schemas.budget import Budget, BudgetObjective
-from schemas.units import format_count, format_tokens, format_usd
+from schemas.units import format_tokens, format_usd
 
 __all__ = ["FALLBACK_PARAMETERS", "objective_of", "targets"]
 
@@ -27,9 +26,6 @@ _USUAL_EPOCHS: Final = 4.0
 _SNAP: Final = 0.02
 """A layer more or less is about 4 % of a model, so that a size is met within 2 %: what a limit binds keeps this far from it."""
 
-_LARGEST: Final = 1e14
-_MOST: Final = 1e16
-"""Parameters and tokens that nobody has: text that exists is some 10^15 tokens."""
 # Where only tokens per parameter are given, any size satisfies the budget.
 _NO_SIZE: Final = (
     "`size: auto` needs a budget that says how good or how large:"
@@ -183,51 +179,11 @@ def _checked(draft: Draft, market: Market, aim: Aim | None) -> tuple[Draft, Aim 
 
 
 def _best(draft: Draft, market: Market, aim: Aim | None) -> tuple[Draft, Within | None]:
-    """The continuous optimum within the limits; for a loss beyond them a finding with the least that they allow."""
+    """The continuous optimum within the limits; for a target beyond them a finding with the most that they allow."""
     if aim is None:
         return draft, None
-    limits = market.limits
-    try:
-        found = market.best_within(aim.goal, aim.value)
-        best, stops = market.point(min(_LARGEST, limits.max_parameters), min(_MOST, limits.most_tokens)), found.binding
-        if max(found.point.parameters / _LARGEST, found.point.tokens / _MOST) <= 1:
-            return draft, found
-    except Unreachable as error:
-        if aim.goal != "loss":  # passes/lifetime.py says what the smallest run and its serving cost
-            return draft, Within(error.best, error.binding)
-        best, stops = error.best, error.binding
-    except ValueError:
-        best, stops = market.law.chinchilla_from_parameters(_LARGEST), "the law, which has no digits left,"
-    message = (
-        f"a loss of {aim.value:.4g} is out of reach: {stops or 'all the text there is'} leaves at least {best.loss:.4g}"
-    )
-    finding = draft.diagnostic(
-        "RC301",
-        message,
-        "budget",
-        aim.key,
-        help=_line_for_loss(aim.key, market, _buildable(market, best).loss + 0.001),
-        reason=f"law `{market.law.name}`, constraints: {stops or 'none'}",
-    )
+    choice = choose(market, aim.goal, aim.value)
+    if choice.found is not None:
+        return draft, choice.found
+    finding = out_of_reach(draft, market, aim, choice)
     return draft.find(finding), Within(market.law.chinchilla_from_parameters(FALLBACK_PARAMETERS))
-
-
-def _buildable(market: Market, best: Point) -> Point:
-    """A choice near the least loss: where only one side is limited, the other one at a few times its compute-optimal value."""
-    law, limits = market.law, market.limits
-    if best.parameters >= _LARGEST:
-        worth = effective_tokens(best.tokens, limits.unique_tokens)
-        return market.point(4 * law.chinchilla_from_tokens(worth).parameters, best.tokens)
-    if best.tokens >= _MOST:
-        return market.point(best.parameters, 4 * law.chinchilla_from_parameters(best.parameters).tokens)
-    return best
-
-
-def _line_for_loss(key: str, market: Market, loss: float) -> str:
-    """The target's own line for another loss."""
-    if key == "target_loss":
-        return f"target_loss: {loss:.4g}"
-    point = market.law.chinchilla_from_loss(loss)
-    if key == "match_chinchilla":
-        return f"match_chinchilla: {format_count(point.parameters)}"
-    return f"match_model: {{parameters: {format_count(point.parameters)}, tokens: {format_tokens(point.tokens)}}}"

@@ -58,6 +58,10 @@ def part_word(name: str) -> str:
     return _WORDS.get(name, name.replace("_", " "))
 
 
+# Dollars an hour from which on two digits after the point say enough.
+_CENT: Final = 0.1
+
+
 def unit_word(plan: RunPlan) -> str:
     """What the plan trains on: `GPU`, or `CPU`."""
     return "CPU" if plan.hardware.gpu == "cpu" else "GPU"
@@ -80,7 +84,11 @@ def price(plan: RunPlan) -> str:
     hardware = plan.hardware
     rate, low, high = hardware.usd_per_gpu_hour, hardware.usd_per_gpu_hour_low, hardware.usd_per_gpu_hour_high
     quotes = f" (quotes ${low:.2f} to ${high:.2f})" if low < high else ""
-    return f"${rate:.2f} per {unit_word(plan)}-hour{quotes}" if rate > 0 else "no price set"
+    said = plan.provenance.get("hardware.usd_per_gpu_hour")
+    if rate == 0 and (said is None or said.origin != "recipe"):
+        return "no price set"
+    amount = f"${rate:.2g}" if 0 < rate < _CENT else f"${rate:.2f}"
+    return f"{amount} per {unit_word(plan)}-hour{quotes}"
 
 
 def usd_of(part: str, shown: Sequence[tuple[str, float]], usd_parts: Mapping[str, float]) -> float:

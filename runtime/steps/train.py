@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runtime.errors import RunFailed
-from runtime.spend import Meter, Spend, cap_error
+from runtime.spend import Meter, Spend, cap_error, open_books
 from runtime.status import rank, world_size
 from runtime.steps.base import Context, Inputs
 from runtime.teacher import check_tokenizer, content, folder_of
@@ -45,11 +45,18 @@ def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str,
             f"{world_size()} processes were started, and `max_gpus` allows {most}",
             f"start at most {most}, or raise `max_gpus` under `budget` and compile again",
         )
-    meter = Meter(layout.spend, plan, world_size()) if rank() == 0 else None
+    meter = None
+    if rank() == 0:
+        before = open_books(layout.spend, layout.checkpoints, plan)
+        meter = Meter(layout.spend, plan, world_size(), before=before)
     cap = meter.refuses() if meter else None
     if meter is None or cap is not None:
         refusal = meter.refusal(cap) if meter and cap else None
-        return _run(context, inputs, None, refusal) | ({"spend": refusal.values()} if refusal else {})
+        values = _run(context, inputs, None, refusal)
+        if refusal is None:
+            return values
+        # A training that is done isn't stopped by anything, even though it cost as much as it may.
+        return {**values, "spend": (refusal if values["status"] == "capped" else refusal.unstopped()).values()}
     with meter:  # what follows takes seconds to minutes before the first batch, in which devices are paid for
         values = _run(context, inputs, meter, None)
     return {**values, "spend": meter.now().values()}

@@ -14,6 +14,7 @@ from compiler.frontend.validate import validate
 from compiler.render.diagnostics import render
 from schemas.codes import CATALOGUE
 from schemas.diagnostics import Diagnostic
+from tests.recipes import ROOT
 
 ERRORS = Path(__file__).parents[1] / "errors"
 RECIPES = sorted(path.name for path in ERRORS.glob("*.yaml"))
@@ -59,6 +60,14 @@ def test_every_finding_says_why_and_what_to_do(name: str, monkeypatch: pytest.Mo
         assert finding.message
         assert finding.reason or entry.why
         assert finding.help or entry.fix
+
+
+def test_every_code_that_is_raised_has_a_page() -> None:
+    """Codes of the sources and of the catalogue are the same: none without its page, and no page for nothing."""
+    rooms = (ROOT / "compiler", ROOT / "runtime", ROOT / "schemas")
+    files = [file for room in rooms for file in room.rglob("*.py") if file.name != "codes.py"]
+    raised = {code for file in files for code in re.findall(r"\bRC\d{3}\b", file.read_text(encoding="utf-8"))}
+    assert raised == set(CATALOGUE)
 
 
 @pytest.mark.parametrize("stem", GOLDEN)

@@ -130,6 +130,34 @@ def test_z_loss_adds_the_squared_log_partition() -> None:
     assert logits.grad[:, -1].abs().sum() == 0
 
 
+@pytest.mark.parametrize(("z_loss", "spread"), [(0.0, 1.0), (1e-4, 30.0), (0.1, 10.0), (1.0, 1.0)])
+def test_loss_and_gradients_are_those_of_the_formula(z_loss: float, spread: float) -> None:
+    """Against the derivative written out in float64: (p - onehot)/n + 2 z log(Z) p/n, and nothing at the last position."""
+    generator = torch.Generator().manual_seed(0)
+    logits = (torch.randn(3, 6, 50, generator=generator) * spread).requires_grad_()
+    tokens = torch.randint(0, 50, (3, 6), generator=generator)
+    total = language_model_loss(logits, tokens, z_loss)["total"]
+    total.backward()  # type: ignore[no-untyped-call]
+    exact = logits.detach().double()[:, :-1]
+    top = exact.amax(-1, keepdim=True)
+    log_z = top + (exact - top).exp().sum(-1, keepdim=True).log()
+    p, onehot = (exact - log_z).exp(), functional.one_hot(tokens[:, 1:], 50).double()
+    expected = (log_z - (exact * onehot).sum(-1, keepdim=True) + z_loss * log_z.square()).mean()
+    gradient = functional.pad((p - onehot + 2 * z_loss * log_z * p) / 15, (0, 0, 0, 1))
+    assert total.item() == pytest.approx(expected.item(), rel=1e-6)
+    assert logits.grad is not None
+    torch.testing.assert_close(logits.grad.double(), gradient, rtol=1e-5, atol=1e-7)
+
+
+def test_what_stands_last_cannot_spoil_the_z_loss() -> None:
+    """The last position predicts nothing: logits whose square overflows there leave the loss as it is."""
+    logits = torch.randn(1, 4, 8, generator=torch.Generator().manual_seed(0))
+    tokens = torch.zeros(1, 4, dtype=torch.long)
+    before = language_model_loss(logits, tokens, 1e-3)["total"]
+    logits[:, -1] = 1e30
+    assert language_model_loss(logits, tokens, 1e-3)["total"] == before
+
+
 def test_a_larger_tokenizer_is_refused() -> None:
     """Ids without a row are found before training, with the line to write."""
     check_vocabulary(plan_of().model, 512)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +13,12 @@ import pytest
 import torch
 
 from runtime import __main__ as command
+from runtime import spend
+from runtime.checkpoint import Progress, save
 from runtime.errors import RunFailed
 from runtime.execute import execute
 from runtime.model import load_trained
-from runtime.spend import Meter, Spend, cap_error, read_spend
+from runtime.spend import Meter, Spend, cap_error, open_books, read_spend
 from schemas.fingerprint import fingerprint, resume_key
 from schemas.plan import RunPlan
 from tests.factory import tiny_plan
@@ -35,6 +40,16 @@ class Clock:
         return self.now
 
 
+def wait_for(reached: Callable[[], bool]) -> bool:
+    """Whether it happens within ten seconds."""
+    end = time.monotonic() + 10
+    while not reached():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.001)
+    return True
+
+
 def priced(steps: int = 12, **budget: Any) -> RunPlan:
     """The tiny plan at a dollar a second, with caps."""
     plan = plan_of(steps, hardware=PRICE)
@@ -51,15 +66,52 @@ def test_sessions_add_up(tmp_path: Path) -> None:
     assert read_spend(path) == Spend(seconds=15.0, device_seconds=25.0, usd=30.0)
 
 
-def test_a_killed_session_is_in_the_books(tmp_path: Path) -> None:
-    """They are written every five seconds of batches, not only at the end."""
+def test_a_killed_session_is_in_the_books(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are written all the time, not only at the end or after a batch: a start or an evaluation may take minutes."""
+    monkeypatch.setattr(spend, "_WRITE_SECONDS", 0.001)
     path, clock = tmp_path / "spend.json", Clock()
-    meter = Meter(path, priced(), 1, clock)
-    meter.__enter__()
-    for _ in range(7):
-        clock.now += 1
-        assert meter.batch_ended() is None
-    assert read_spend(path).usd == pytest.approx(5.0)
+    with Meter(path, priced(), 1, clock):
+        assert read_spend(path) == Spend()
+        clock.now += 7
+        assert wait_for(lambda: (read_spend(path) or Spend()).usd == pytest.approx(7.0))
+
+
+def test_no_step_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch costs arithmetic, even where the disk takes seconds for a file."""
+    clock = Clock()
+    with Meter(tmp_path / "spend.json", priced(), 1, clock) as meter:
+        monkeypatch.setattr(spend, "write_json", lambda *_: pytest.fail("written in a batch"))
+        for _ in range(10):
+            clock.now += 100
+            assert meter.batch_ended() is None
+        monkeypatch.undo()
+
+
+def test_books_that_cannot_be_written_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is paid for, or after the batch in which it is noticed; but never in place of another error."""
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(RunFailed) as caught, Meter(tmp_path / "folder", priced(), 1):
+        pytest.fail("begun")
+    assert caught.value.code == "RC604"
+
+    def fail(*_: object) -> None:
+        raise RunFailed("RC604", "the disk is full", "free space")
+
+    def fails(meter: Meter) -> bool:
+        with contextlib.suppress(RunFailed):
+            meter.batch_ended()
+            return False
+        return True
+
+    def train_on_a_full_disk() -> None:
+        with Meter(tmp_path / "spend.json", priced(), 1) as meter:
+            monkeypatch.setattr(spend, "write_json", fail)
+            assert wait_for(lambda: fails(meter))
+            raise KeyError
+
+    monkeypatch.setattr(spend, "_WRITE_SECONDS", 0.001)
+    with pytest.raises(KeyError):
+        train_on_a_full_disk()
 
 
 def test_the_run_is_stopped_before_a_cap_is_passed(tmp_path: Path) -> None:
@@ -90,7 +142,27 @@ def test_damaged_books_begin_anew(tmp_path: Path, text: str) -> None:
     """A file that is no ledger doesn't stop the run."""
     path = tmp_path / "spend.json"
     path.write_text(text)
-    assert read_spend(path) == Spend()
+    assert read_spend(path) is None
+    assert open_books(path, tmp_path / "checkpoints", priced()) == Spend()
+
+
+@pytest.mark.parametrize("lost", ["", None])
+def test_lost_books_are_made_again_from_the_checkpoint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], lost: str | None
+) -> None:
+    """A run whose books are damaged or gone has not cost nothing: two ranks trained 3.5 seconds at a dollar each."""
+    path, checkpoints = tmp_path / "spend.json", tmp_path / "checkpoints"
+    if lost is not None:
+        path.write_text(lost)
+    save(checkpoints, priced(), {}, Progress(5, 2560, 2560, 3.5, 6.0, 5.0, {"code": 30, "prose": 10}), 2)
+    assert open_books(path, checkpoints, priced()) == Spend(3.5, 7.0, 7.0)
+    assert "counted are $7.00 for the 3.5 s of training in its newest checkpoint" in capsys.readouterr().out
+
+
+def test_a_new_run_says_nothing_of_books(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing was lost where nothing was."""
+    assert open_books(tmp_path / "spend.json", tmp_path / "checkpoints", priced()) == Spend()
+    assert capsys.readouterr().out == ""
 
 
 def test_what_was_stopped_is_not_begun_under_the_same_cap(tmp_path: Path) -> None:
@@ -114,6 +186,12 @@ def test_the_end_at_a_cap_says_how_to_go_on() -> None:
     assert "`max_cost: $38`" in error.remedy
     week = cap_error(priced(max_seconds=7e5), Spend(6e5, 6e5, 6e5, "max_hours", 7e5), 3)
     assert "`max_hours: 700h`" in week.remedy
+    # A start of 6 s counts once more, not for each batch: 9 + 3 / 3 x 9 + 6; and at another price the rest costs that.
+    assert (
+        "`max_cost: $26`" in cap_error(priced(max_cost_usd=10.0), Spend(9.0, 9.0, 9.0, "max_cost", 10.0), 3, 3.0).remedy
+    )
+    dearer = plan_of(12, hardware={"usd_per_gpu_hour": 7200.0})
+    assert "`max_cost: $41`" in cap_error(dearer, Spend(9.0, 9.0, 9.0, "max_cost", 10.0), 3, 3.0).remedy
     assert "max_hours: 38s" in cap_error(priced(max_seconds=10.0), Spend(9.0, 9.0, 9.0, "max_hours", 10.0), 3).remedy
 
 
@@ -133,9 +211,13 @@ def test_a_raised_cap_goes_on_to_the_same_last_bit(tmp_path: Path) -> None:
     again = train(plan, capped)
     assert (again["status"], again["steps"], again["spend"]) == ("capped", 1, stopped["spend"])
     values = train(raised, capped)
+    assert values["spend"]["stopped_by"] is None
     assert (values["status"], values["resumed_from"]) == ("finished", 1)
     assert values["spend"]["usd"] > stopped["spend"]["usd"]
     assert without_timing(values) == without_timing(expected)
+    # Done is done: no cap stops it, although it has cost more than this one by now.
+    done = train(plan, capped)
+    assert (done["status"], done["spend"]["stopped_by"]) == ("finished", None)
     left, right = (load_trained(plan, layout_of(plan, folder)).state_dict() for folder in (straight, capped))
     assert all(torch.equal(left[name], right[name]) for name in left)
 
@@ -186,8 +268,8 @@ def test_the_command_ends_with_3_and_a_report(
     assert steps["evaluate"].runs == []
     shown = capsys.readouterr().err
     assert "error[RC608]: training has spent $9.00 of the $10.00 of `max_cost`" in shown
-    assert "  = help: `max_cost: $38`" in shown
+    assert "  = help: `max_cost: $27`" in shown
     layout = layout_of(plan, tmp_path)
     assert json.loads((layout.run / "status.json").read_text())["state"] == "capped"
-    spend = json.loads(layout.report.read_text())["spend"]
-    assert (spend["usd"]["actual"], spend["max_usd"], spend["stopped_by"]) == (9.0, 10.0, "max_cost")
+    shown_spend = json.loads(layout.report.read_text())["spend"]
+    assert (shown_spend["usd"]["actual"], shown_spend["max_usd"], shown_spend["stopped_by"]) == (9.0, 10.0, "max_cost")

@@ -44,6 +44,8 @@ CASES = [
     ("model={size: auto}", "budget={cost: $500, max_hours: 10h}", "hardware={gpu: h100-sxm-80gb, count: 8}"),
     ("model={size: 1B}", "budget={tokens: 20B tok, max_hours: 5h, max_cost: $200}", "hardware={gpu: h100-sxm-80gb, count: 8}"),
     ("model={size: 1B}", "budget={tokens: 20B tok, max_gpus: 12}", "hardware={gpu: h100-sxm-80gb, count: 16}"),
+    ("model={size: auto}", "budget={match_chinchilla: 1B, max_cost: $10, max_hours: 1h, max_gpus: 4}",
+     "hardware={gpu: h100-sxm-80gb, count: 8}"),
     ("model={size: 1B}", "budget={max_cost: $50}", "training.duration=20e9tok", "hardware={gpu: h100-sxm-80gb, count: 8}"),
 ]  # fmt: skip
 

@@ -204,7 +204,7 @@ def test_sizes_of_all_sources_price_repetition_but_cap_nothing(tmp_path: Path) -
     [
         (
             "{target_loss: 2.0, constraints: {max_parameters: 7B, unique_tokens: 100B}}",
-            "max_parameters and unique_tokens leaves",
+            "max_parameters and unique_tokens leave at least",
         ),
         ("{match_chinchilla: 70B, constraints: {max_tokens_per_parameter: 5, max_parameters: 7B}}", "at least"),
         ("{match_model: {parameters: 7B, tokens: 2T}, constraints: {unique_tokens: 5B}}", "unique_tokens"),
@@ -220,6 +220,7 @@ def test_sizes_of_all_sources_price_repetition_but_cap_nothing(tmp_path: Path) -
             "to serve it",
         ),
         ("{tokens: 1T, constraints: {unique_tokens: 100B}}", "more than 4 passes"),
+        ("{match_chinchilla: 1000}", "shorter than one batch"),
     ],
 )
 def test_what_can_t_be_met_says_what_could_be(budget: str, words: str, tmp_path: Path) -> None:
@@ -232,6 +233,61 @@ def test_what_can_t_be_met_says_what_could_be(budget: str, words: str, tmp_path:
     assert error.code == "RC301"
     replaced = f"budget={value}" if key == "budget" else f"budget.{key}={value}"
     assert [found.message for found in errors(tmp_path, budget, replaced)] == []
+
+
+@pytest.mark.parametrize(
+    ("budget", "key"),
+    [
+        ("{target_loss: 1.82}", "target_loss"),
+        ("{target_loss: 1.8173, constraints: {unique_tokens: 10T, max_parameters: 1T}}", "target_loss"),
+        ("{match_chinchilla: 100T, scaling_law: sardana, inference: {requests: 1e15}}", "match_chinchilla"),
+        ("{flops: 1e29, constraints: {max_parameters: 1B}}", "flops"),
+        ("{tokens: 1e17}", "tokens"),
+        ("{cost: $1e12, objective: flops}", "cost"),
+        ("{time: 1e10s, constraints: {max_parameters: 100M}}", "time"),
+    ],
+)
+def test_more_than_there_is_says_what_there_is(budget: str, key: str, tmp_path: Path) -> None:
+    """In the target's own unit, and once the line is written the budget is at peace (devices that hold it are another matter)."""
+    found = [error for error in errors(tmp_path, budget, "hardware.price=$0.01/gpu-hour") if error.code == "RC301"]
+    (error,) = found
+    written, _, value = error.help.partition(": ")
+
+    assert written == key
+    assert error.path == f"budget.{key}"
+    assert ("a loss of" in error.message) == (key in ("target_loss", "match_chinchilla"))
+    again = errors(tmp_path, budget, "hardware.price=$0.01/gpu-hour", f"budget.{key}={value}")
+    assert [other.message for other in again if other.code == "RC301"] == []
+
+
+@pytest.mark.parametrize(
+    ("budget", "more"),
+    [
+        ("{time: 1s}", "model.size=7B training.batch=4Mtok"),
+        ("{cost: $0.01}", "hardware.count=4 training.batch=4Mtok"),
+        ("{gpu_time: 1s}", "hardware={gpu:l4-24gb,count:4} model.size=1.3B"),
+        ("{lifetime_cost: $0.01}", "hardware={gpu:cpu,price:$1/gpu-hour}"),
+    ],
+)
+def test_the_smallest_budget_that_is_named_is_enough(budget: str, more: str, tmp_path: Path) -> None:
+    """Also where two steps take more than the one that the smallest run has: the line was tried."""
+    overrides = [override.replace(":", ": ") for override in more.split()]
+    (error,) = errors(tmp_path, budget, *overrides)
+    key, _, value = error.help.partition(": ")
+
+    assert "is too little" in error.message
+    assert f"budget.{key}" == error.path
+    assert errors(tmp_path, budget, *overrides, f"budget.{key}={value}") == []
+
+
+def test_a_batch_larger_than_the_run_is_made_smaller(tmp_path: Path) -> None:
+    """The line that is wrong is the batch's, so that is the line to write."""
+    (error,) = errors(tmp_path, "{tokens: 1B}", "model.size=100M", "training.batch=4B tok")
+    line = error.help.partition("   #")[0]
+
+    assert (error.path, line.partition(": ")[0]) == ("training.batch", "batch")
+    smaller = plan(tmp_path, "{tokens: 1B}", "model.size=100M", f"training.batch={line.partition(': ')[2]}")
+    assert smaller.training.steps > 400
 
 
 @pytest.mark.parametrize(

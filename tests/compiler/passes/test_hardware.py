@@ -61,6 +61,14 @@ def test_figures_of_a_known_device_can_be_changed(tmp_path: Path) -> None:
     assert plan == known.model_copy(update={"memory_bytes": 94 * 10**9})
 
 
+def test_an_unknown_device_is_not_taken_for_a_cpu(tmp_path: Path) -> None:
+    """A model for GPUs and a device of one's own with a figure missing: that figure is all there is to say."""
+    (finding,) = compile_text(
+        MINIMAL, tmp_path, "model.size=1B", "precision=bf16", "hardware={gpu: {name: mine, memory: 80GB}, count: 8}"
+    ).findings
+    assert finding.code == "RC501"
+
+
 @pytest.mark.parametrize(
     ("gpu", "said", "line"),
     [

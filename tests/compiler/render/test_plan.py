@@ -12,7 +12,7 @@ from compiler.render.plan import render_plan
 from compiler.render.visible import cells
 from tests.compiler.seen_plan import seen_plan
 from tests.factory import tiny_plan
-from tests.recipes import GALLERY
+from tests.recipes import GALLERY, MINIMAL, plan_text
 
 SCREENS = Path(__file__).parent / "screens"
 
@@ -80,6 +80,14 @@ def test_what_has_no_price_costs_nothing_and_says_so() -> None:
 
     assert "no price set" in text
     assert text.count("$") == 1
+
+
+def test_a_price_of_nothing_that_the_recipe_says_is_no_missing_price(tmp_path: Path) -> None:
+    """Free devices are free because the recipe says so; cheap ones keep their digits."""
+    free, cheap = (plan_text(MINIMAL, tmp_path, f"hardware.price={price}") for price in ("$0", "$0.004/gpu-hour"))
+
+    assert "$0.00 per CPU-hour" in render_plan(free)
+    assert "$0.004 per CPU-hour" in render_plan(cheap)
 
 
 def test_memory_that_does_not_fit_is_marked() -> None:
