@@ -156,6 +156,10 @@ def compare(plan: RunPlan, traced: Mapping[str, Any]) -> Comparison:
     untraced = {part: size for part, size in plan.estimate.memory_parts.items() if part not in parts and size}
     if not sharded and "gathered" in untraced:
         untraced["gathered"] = round(_buckets(plan))
+    # What the plan adds for gaps between blocks of memory, so that all that is shown sums to the plan's peak.
+    untraced["fragmentation"] = max(
+        0, plan.estimate.peak_memory_bytes - round(total.closed_form) - sum(untraced.values())
+    )
     return Comparison(
         rows=rows,
         total=total,

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Training", "build_training", "join_ranks", "parallelism"]
 
+# Ranks wait for the first one while it writes and hashes a checkpoint (half an hour for 70B parameters at 0.5 GB/s) or
+# hashes prepared shards (1 s/GB); Composer's 300 s would end such runs.
+_WAIT_SECONDS: Final = 3600.0
 _SHARDING: Final = {"full": "FULL_SHARD", "gradients": "SHARD_GRAD_OP"}
 
 
@@ -107,7 +110,7 @@ def join_ranks(plan: RunPlan) -> None:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         os.environ.setdefault("NODE_RANK", str(int(os.environ.get("RANK", "0")) // local))
-        dist.initialize_dist(device_kind(plan))
+        dist.initialize_dist(device_kind(plan), timeout=_WAIT_SECONDS)
 
 
 def build_model(plan: RunPlan, eos_token_id: int | None) -> CausalLM:
@@ -144,6 +147,12 @@ def watchers(plan: RunPlan, layout: Layout, ledger: Ledger) -> list[Callback]:
     return found
 
 
+def _groups(plan: RunPlan, ranks: int) -> tuple[int, int]:
+    """Devices that share a copy, and copies. On another number of devices than planned: groups as planned, or one of all."""
+    degree = plan.parallelism.shard_degree
+    return (degree, ranks // degree) if ranks % degree == 0 else (ranks, 1)
+
+
 def parallelism(plan: RunPlan) -> dict[str, Any] | None:
     """FSDP's settings; one copy a device (DDP) needs none. Gathered checkpoints suit any number of devices.
 
@@ -155,14 +164,14 @@ def parallelism(plan: RunPlan) -> dict[str, Any] | None:
     if device_kind(plan) != "gpu":
         message = "the plan shards the model over GPUs (FSDP), and torch sees none"
         raise RunFailed("RC607", message, "run it where the GPUs are; `recipec doctor` says what torch sees")
-    layout = plan.parallelism
+    degree, replicas = _groups(plan, int(dist.get_world_size()))
     return {
         "fsdp": {
-            "sharding_strategy": _SHARDING[layout.sharding],
+            "sharding_strategy": _SHARDING[plan.parallelism.sharding],
             # Ranks of a group are neighbours, so groups lie inside machines. With replicas Composer makes a mesh of two
             # dimensions, over which FULL_SHARD becomes torch's HYBRID_SHARD.
-            "data_parallel_shard_degree": layout.shard_degree,
-            **({"data_parallel_replicate_degree": layout.replicas} if layout.replicas > 1 else {}),
+            "data_parallel_shard_degree": degree,
+            **({"data_parallel_replicate_degree": replicas} if replicas > 1 else {}),
             "mixed_precision": fsdp_mixed_precision(plan.precision),
             "state_dict_type": "full",
             "use_orig_params": True,

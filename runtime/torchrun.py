@@ -6,6 +6,7 @@ nothing is added to it, unless a rank was killed and could say nothing.
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 
@@ -21,6 +22,8 @@ __all__ = ["main"]
 
 def main() -> int:
     """Run torchrun on the command line's arguments; returns the exit code."""
+    # It logs each rank's exit code as an error, below what the rank itself has said; capped runs end with one too.
+    logging.getLogger("torch.distributed.elastic.multiprocessing.api").setLevel(logging.CRITICAL)
     try:
         torchrun()
     except SignalException as stopped:

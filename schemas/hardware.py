@@ -40,7 +40,7 @@ class Gpu(Frozen):
     bandwidth: Bandwidth | None = Field(
         None, gt=0, le=1e16, description="Bandwidth of that memory.", examples=["3.35TB/s"]
     )
-    peak: Peak = Field(Peak(), description="Dense peaks per number format.")
+    peak: Peak = Field(Peak(), description="Dense peaks per number format.", examples=[{"bf16": "312TFLOP/s"}])
     link: Bandwidth | None = Field(
         None,
         gt=0,

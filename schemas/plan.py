@@ -15,7 +15,6 @@ from schemas.base import Float, Fraction, Frozen, Integer, Name, Text
 from schemas.data import Selection, Source
 from schemas.evaluation import MLflow, TensorBoard, WandB
 from schemas.forecast import BudgetPlan, ChoicePlan, Estimate, HardwarePlan, LawPlan, ServingPlan
-from schemas.hardware import Slurm
 from schemas.model import Family
 from schemas.techniques import AnyAlgorithm
 from schemas.training import OptimizerKind, PrecisionName, ScheduleKind
@@ -42,6 +41,7 @@ __all__ = [
     "RunPlan",
     "SchedulePlan",
     "ServingPlan",
+    "SlurmPlan",
     "SourceShare",
     "Step",
     "StepKind",
@@ -204,6 +204,15 @@ class LoggingPlan(Frozen):
     wandb: WandB | None
 
 
+class SlurmPlan(Frozen):
+    """Lines of the batch script for Slurm; those that are left out aren't written."""
+
+    partition: Name | None = None
+    account: Name | None = None
+    qos: Name | None = None
+    time: Float | None = Field(None, ge=0, description="Seconds.")
+
+
 class ExecutionPlan(Frozen):
     """Where and how the job runs; left out of the fingerprint."""
 
@@ -211,7 +220,7 @@ class ExecutionPlan(Frozen):
     cache: Text | None
     threads: Integer | None
     offline: bool
-    slurm: Slurm
+    slurm: SlurmPlan
 
 
 class Step(Frozen):

@@ -154,12 +154,14 @@ def _whole(parse: Callable[[Any], int | float]) -> Callable[[Any], int]:
     return whole
 
 
-def _table(kind: str, table: dict[str, int], examples: str) -> Callable[[Any], int | float]:
-    """A parser of `<number><unit>` whose unit must be one of a table; a bare number is in the table's base unit."""
+def _table(kind: str, table: dict[str, int], examples: str, *, bare: bool = True) -> Callable[[Any], int | float]:
+    """A parser of `<number><unit>` whose unit must be one of a table; a `bare` number is in the table's base unit."""
     pattern = re.compile(_table_pattern(table))
 
     def parse(value: Any) -> int | float:
         number = _plain(value)
+        if number is not None and number > 0 and not bare:
+            raise _fail(kind, value, examples)
         if number is None:
             match = pattern.match(value) if isinstance(value, str) and len(value) < 64 else None
             if match is None or abs(float(match["number"].replace("_", ""))) > 1e30:
@@ -241,11 +243,13 @@ GpuHourPrice = Annotated[
 ]
 Seconds = Annotated[
     float,
-    BeforeValidator(_table("a length of time", _SECONDS, "36h, 90min, 3d or 3600s")),
+    # `max_hours: 36` would be 36 of what? Hours for whoever wrote it, seconds for most programs.
+    BeforeValidator(_table("a length of time", _SECONDS, "36h, 90min, 3d or 3600s", bare=False)),
     _schema(
         ["36h", "90min", "3d"],
         _table_pattern(_SECONDS),
-        description="A length of wall-clock time; a bare number is seconds.",
+        description="A length of wall-clock time, with its unit.",
+        numbers=False,
     ),
 ]
 Bytes = Annotated[

@@ -16,8 +16,12 @@ def reasons(draft: Draft) -> dict[str, Because]:
     law, fit = draft.targets.known.law, draft.targets.known.fit
     dollars = draft.budget.objective == "dollars"
     cost = "6 N D + 2 N K in dollars" if dollars else "6 N D + 2 N T"
+    found = draft.targets.found
+    moved = f", moved to {found.binding}" if found is not None and found.binding else ""
     optimum = Reason(
-        f"least {cost} for what the budget names, law `{law.name}` ({law.source}; Sardana et al. 2024, eq. 3)"
+        f"least {cost} for what the budget names{moved}, law `{law.name}` ({law.source}; Sardana et al. 2024, eq. 3)"
+        if found is not None
+        else "the plan itself: the budget names no scale of its own"
     )
     constants = Reason(f"law `{law.name}`: {law.source}")
     spread = Reason(
@@ -58,7 +62,9 @@ def reasons(draft: Draft) -> dict[str, Because]:
         "unique_tokens": From("budget.constraints.unique_tokens")
         if draft.recipe.budget.constraints.unique_tokens is not None
         else Reason("sum of the sources' tokens that are trained on, where all say it"),
-        "epochs": Reason("tokens / unique_tokens"),
+        "epochs": Reason("tokens / unique_tokens")
+        if math.isfinite(draft.targets.market.limits.unique_tokens)
+        else Reason("0, as nothing says how many tokens there are: `tokens` of each source, or `unique_tokens`"),
         "repetition_loss": Reason(
             "D' = U + U R* (1 - exp(-(D/U - 1)/R*)), R* = 15.4 (Muennighoff et al. 2023, section 3.1)"
         ),
@@ -79,4 +85,9 @@ def _tokens_reason(draft: Draft) -> Because:
 
 def _serving_reason(draft: Draft) -> Because:
     said = draft.recipe.budget.inference
-    return From("budget.inference", "" if said is None else "what isn't said: the training device and its price")
+    return From(
+        "budget.inference",
+        ""
+        if said is None
+        else "what isn't said: the training device and its price (another's is the catalogue's), fp8 where it has it",
+    )

@@ -40,6 +40,8 @@ def estimate_table(table: Path, calibration: Path | None) -> int:
 def calibrate_runs(runs: list[Path], out: Path, output: Format) -> int:
     """Fit the shipped calibration to a user's own runs, and write what was found."""
     try:
+        if out.resolve() in {path.resolve() for path in runs}:
+            raise _unreadable(f"the calibration would replace {out}, which holds the runs; give --out another name")
         steps, skipped = measured_steps([(path, [] if path.suffix == ".json" else _rows(path)) for path in runs])
         if not steps:
             raise _nothing(runs, skipped)
@@ -70,9 +72,8 @@ def calibrate_runs(runs: list[Path], out: Path, output: Format) -> int:
 
 
 def _summary(site: Site, out: Path) -> str:
-    lines = [
-        f"{site.runs} runs; median error {site.before:.1%} as shipped, {site.median:.1%} held out with your factors"
-    ]
+    count = "1 run" if site.runs == 1 else f"{site.runs} runs"
+    lines = [f"{count}; median error {site.before:.1%} as shipped, {site.median:.1%} held out with your factors"]
     lines += [f"  {group:<15}{(value - 1):+7.1%} time" for group, value in site.stretch.items()]
     lines += [
         f"estimates with it carry an interval of -{1 - 1 / (1 + site.within):.0%} / +{site.within:.0%}",
@@ -99,7 +100,9 @@ def _rows(table: Path) -> list[Row]:
     if not rows:
         raise _unreadable(f"{table} has no rows")
     if not set(INPUTS) & set(rows[0].cells):
-        raise _unreadable(f"{table} has none of the columns that describe a run")
+        header = next(iter(rows[0].cells), "")
+        other = next((f"; columns are separated by commas, not by {mark!r}" for mark in ";\t|" if mark in header), "")
+        raise _unreadable(f"{table} has none of the columns that describe a run{other}")
     return rows
 
 

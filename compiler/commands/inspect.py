@@ -27,6 +27,9 @@ from schemas.plan import RunPlan
 
 __all__ = ["check", "diff_plans", "explain", "plan"]
 
+# Lines of a page are easiest to read up to here.
+_PAGE = 88
+
 
 def check(recipes: list[Path], overrides: tuple[str, ...], output: CheckFormat) -> int:
     """Diagnostics of recipes, and nothing else."""
@@ -166,7 +169,7 @@ def explain(subject: str, path: str | None, overrides: tuple[str, ...], output: 
     from compiler.render.diagnostics import explain as page
 
     if path is None and not Path(subject).exists():
-        text = page(subject.upper())
+        text = page(subject.upper(), min(_PAGE, width_of(sys.stdout)))
         if text is None:
             from compiler.frontend.suggest import closest
 

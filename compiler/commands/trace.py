@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -40,7 +41,19 @@ def traced(plan: RunPlan) -> Comparison | int:
         except (OSError, subprocess.TimeoutExpired) as error:
             return _failed(f"{python} can't be asked: {error}", "set RECIPEC_PYTHON to a Python that has torch")
     if done.returncode == 0:
-        return compare(plan, json.loads(done.stdout))
+        try:
+            return compare(plan, json.loads(done.stdout))
+        except json.JSONDecodeError:
+            return _failed(f"{python} ran, and gave no trace", "set RECIPEC_PYTHON to a Python that has torch")
+    return _told(done, python)
+
+
+def _told(done: subprocess.CompletedProcess[str], python: str) -> int:
+    """Say why a trace ended without a result; returns the exit code."""
+    if done.returncode < 0:
+        name = signal.Signals(-done.returncode).name
+        remedy = "SIGKILL mostly means that memory ran out; a trace takes 1 GB. The plan itself stands without it"
+        return _failed(f"the trace was ended by {name}", remedy)
     last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
     if "ModuleNotFoundError" in last:
         missing = last.split("'")[1] if "'" in last else "torch"

@@ -16,7 +16,7 @@ from schemas.diagnostics import Diagnostic, DiagnosticsError, Severity
 __all__ = ["with_enough"]
 
 # A run of two steps saves and measures more than one of a single step, so a little more than the smallest may not do.
-_STEPS: Final = (1.1, 1.25, 1.5, 2.0, 3.0, 5.0)
+_STEPS: Final = (1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
 
 
 def with_enough(draft: Draft, start: Draft, replan: Callable[[Draft], Draft]) -> Draft:
@@ -42,7 +42,8 @@ def with_enough(draft: Draft, start: Draft, replan: Callable[[Draft], Draft]) ->
 def _is_enough(start: Draft, key: str, value: str, replan: Callable[[Draft], Draft]) -> bool:
     try:
         # Read as a recipe would be, so that what was tried is what is written.
-        budget = Budget.model_validate({**start.recipe.budget.model_dump(exclude_unset=True), key: value})
+        said = getattr(Budget.model_validate({key: value}), key)
+        budget = start.recipe.budget.model_copy(update={key: said})
         draft = replan(replace(start, recipe=start.recipe.model_copy(update={"budget": budget})))
     except (ValidationError, DiagnosticsError):
         return False

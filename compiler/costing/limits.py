@@ -17,6 +17,7 @@ __all__ = ["Limit", "limits_of", "within_limits"]
 
 # Two changes are enough to choose from.
 _SHOWN: Final = 2
+_STAND_INS: Final = ("RC102", "RC204", "RC3", "RC5")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +65,15 @@ def within_limits(draft: Draft, start: Draft, replan: Replan) -> Draft:
         start: before them.
         replan: runs them on a changed recipe.
     """
-    exceeded = [limit for limit in limits_of(draft) if limit.ratio > 1]
+    errors = [finding.code for finding in draft.findings if finding.severity is Severity.ERROR]
+    # After an error about budget or hardware the draft goes on with a stand-in, whose hours and dollars are nobody's.
+    is_stand_in = any(code.startswith(_STAND_INS) for code in errors)
+    exceeded = [limit for limit in limits_of(draft) if limit.ratio > 1 and (limit.key == "max_gpus" or not is_stand_in)]
     if not exceeded:
         return draft
     from compiler.costing.remedies import remedies  # most recipes never need it
 
-    failed = any(finding.severity is Severity.ERROR for finding in draft.findings)
-    found = () if failed else remedies(draft, start, replan, worst)[:_SHOWN]
+    found = () if errors else remedies(draft, start, replan, worst)[:_SHOWN]
     for limit in exceeded:
         what = "the run uses {} devices" if limit.key == "max_gpus" else "the run takes {}"
         draft = draft.find(
@@ -88,8 +91,9 @@ def within_limits(draft: Draft, start: Draft, replan: Replan) -> Draft:
 
 
 def worst(draft: Draft) -> float:
-    """The largest ratio of what a draft takes to what its recipe allows; 0 without limits."""
-    return max((limit.ratio for limit in limits_of(draft)), default=0.0)
+    """The largest ratio of what a draft takes to what its recipe allows; 0 without limits, and of devices that are few enough."""
+    counted = (limit.ratio for limit in limits_of(draft) if limit.key != "max_gpus" or limit.ratio > 1)
+    return max(counted, default=0.0)
 
 
 def _floor(draft: Draft, limit: Limit) -> str:

@@ -198,10 +198,11 @@ def _scaled(bench: _Bench, scale: float) -> tuple[Recipe, str] | None:
     # Read as a recipe would be, so that what was tried is what is written.
     read = float(text) if budget.target in _NUMBERS else text
     try:
-        changed = Budget.model_validate({**budget.model_dump(exclude_unset=True), budget.target: read})
+        changed = getattr(Budget.model_validate({budget.target: read}), budget.target)
     except ValidationError:  # less than the key can say
         return None
-    return recipe.model_copy(update={"budget": changed}), f"`budget.{budget.target}: {text}`"
+    less = budget.model_copy(update={budget.target: changed})
+    return recipe.model_copy(update={"budget": less}), f"`budget.{budget.target}: {text}`"
 
 
 def _three(value: float) -> str:
@@ -221,7 +222,6 @@ def _smaller_model(bench: _Bench) -> Remedy | None:
     is_free = isinstance(recipe.model.size, int) and not recipe.model.model_fields_set & set(_DIMENSIONS)
     if recipe.budget.target not in _LENGTHS or not is_free:
         return None
-    rest = {key: value for key, value in recipe.budget.model_dump(exclude_unset=True).items() if key not in _LENGTHS}
 
     def change(scale: float) -> tuple[Recipe, str] | None:
         best = bench.draft.targets.known.law.chinchilla_from_flops(budget.train_flops * scale)
@@ -230,7 +230,10 @@ def _smaller_model(bench: _Bench) -> Remedy | None:
         size, tokens = int(float(f"{best.parameters:.3g}")), int(float(f"{best.tokens:.3g}"))
         model = recipe.model.model_copy(update={"size": size})
         changed = recipe.model_copy(
-            update={"model": model, "budget": Budget.model_validate({**rest, "tokens": tokens})}
+            update={
+                "model": model,
+                "budget": recipe.budget.model_copy(update={**dict.fromkeys(_LENGTHS), "tokens": tokens}),
+            }
         )
         place = "" if recipe.budget.target == "tokens" else f" instead of `{recipe.budget.target}`"
         return changed, f"`model.size: {format_count(size)}` with `budget.tokens: {format_tokens(tokens)}`{place}"

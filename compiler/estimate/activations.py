@@ -133,10 +133,22 @@ def _block(w: Workload) -> _Block:
 
 
 def _keeps_scores(w: Workload) -> bool:
-    """Whether attention writes its scores to memory: eager does; torch has no fp32 kernel for grouped queries."""
-    if w.attention in ("eager", "fused"):
+    """Whether attention writes its scores to memory: eager does; torch has no fp32 kernel for grouped queries.
+
+    Nor does it have one with dropout for the CPU.
+    """
+    if w.attention in ("eager", "fused") or (w.dropout and _on_cpu(w)):
         return True
     return w.numerics.compute == "fp32" and w.shape.kv_heads < w.shape.heads
+
+
+def _on_cpu(w: Workload) -> bool:
+    return w.device.name == "cpu"
+
+
+def _mask_bytes(w: Workload) -> float:
+    """Bytes that dropout keeps for each value: a GPU's kernel a byte; on a CPU the fp32 factors themselves."""
+    return 4.0 if _on_cpu(w) else 1.0
 
 
 def _score_bytes(w: Workload) -> float:
@@ -144,7 +156,7 @@ def _score_bytes(w: Workload) -> float:
     low = 0.0 if w.numerics.compute == "fp32" else 2.0
     if not w.dropout:
         return 4.0 + low
-    return 4.0 + 1.0 + (low or 4.0)  # a mask of bytes; the product takes what was dropped out
+    return 4.0 + _mask_bytes(w) + (low or 4.0)  # the product takes what was dropped out
 
 
 def layer_bytes(w: Workload) -> float:
@@ -158,7 +170,7 @@ def layer_bytes(w: Workload) -> float:
         scores = _score_bytes(w) * shape.heads * w.sequence_length
     else:
         scores = 4.0 * shape.heads  # the logarithm of each row's sum
-    masks = 2.0 * shape.hidden if w.dropout else 0.0
+    masks = 2.0 * _mask_bytes(w) * shape.hidden if w.dropout else 0.0
     # gpt2 keeps query, key and value in one tensor, counted in `kept`.
     return (
         block.kept * shape.hidden + block.keys * keys + block.inner * shape.intermediate + scores + masks + block.rows

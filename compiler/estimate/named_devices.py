@@ -11,17 +11,19 @@ from compiler.catalogue import Device, devices
 
 __all__ = ["device_of"]
 
-_GIBIBYTES: Final = re.compile(r"(\d+)\s*gi?b\b")
+_GIBIBYTES: Final = re.compile(r"(?<![a-z\d])(\d+)\s*g(?:i?b)?\b")
 _CHIP: Final = re.compile(
-    r"gb?\d00(?!\d)|[abhv]\d00(?!\d)|mi\d{3}x?|gaudi\s?\d|l40s|l4|a10g|(?:rtx\s*)?(?:pro\s*)?(?:[3456]0[5-9]0|a?[56]000)(?:\s*ada)?|cpu"
+    r"gh200|gb\d00(?!\d)|[abhv]\d00(?!\d)|mi\d{3}x?|gaudi\s?\d|l40s|l4|a10g|(?:rtx\s*)?(?:pro\s*)?(?:[3456]0[5-9]0|a?[56]000)(?:\s*ada)?|cpu"
 )
 _FORMS: Final = ("pcie", "sxm", "hbm2e")
 # The memory of a chip that is sold in several sizes, where one of them is a special edition.
 _USUAL_MEMORY: Final = {"h100": 80}
+# A chip that is sold in one size is printed as 180, 183 or 192 GB by different sheets; the table's own figure is taken.
+_ROUNDING: Final = 0.10
 # GPUs of one machine ("8xA100") and its network ("4x100Gb", "1600Gbps/node", "400Gb/s RDMA per GPU").
 _PER_NODE: Final = re.compile(r"\b(\d+)x(?=[A-Z]\w*\d{2})")
 _CARDS: Final = re.compile(r"\b(\d+)\s*x\s*(\d+)\s*Gb")
-_NODE: Final = re.compile(r"\b(\d+)\s*Gb(?:ps|/s|it/s)?\s*(?:/|per )\s*node")
+_NODE: Final = re.compile(r"\b([\d.]+)\s*([GT])b(?:ps|/s|it/s)?\s*(?:\w+\s*)?(?:/|per )\s*node")
 _EACH: Final = re.compile(r"\b(\d+)\s*Gb(?:ps|/s)?\b[^,/]*per GPU")
 _BY_CHIP: Final = r"(\d+)\s*Gb\s*\({chip}\)[^,]*per node"
 
@@ -44,6 +46,9 @@ def device_of(name: str, interconnect: str = "") -> Device | str:
     stated = _GIBIBYTES.search(name.lower().replace("-", " "))
     memory = int(stated[1]) if stated else _USUAL_MEMORY.get(chip)
     sizes = {_gibibytes(device) for device in same}
+    if memory is not None and len(same) == 1 and abs(memory / min(sizes) - 1) <= _ROUNDING:
+        same = [replace(same[0], memory_bytes=memory * 2**30)]
+        sizes = {memory}
     if memory is None and len(sizes) > 1:
         return f"{name!r} exists with {', '.join(map(str, sorted(sizes)))} GB"
     if memory is not None and memory not in sizes:
@@ -58,6 +63,11 @@ def device_of(name: str, interconnect: str = "") -> Device | str:
 
 def _gibibytes(device: Device) -> int:
     return round(device.memory_bytes / 2**30)
+
+
+def _number(text: str) -> float:
+    """Digits as a number; 0 where points make none of them."""
+    return float(text) if re.fullmatch(r"\d{1,9}(?:\.\d{1,9})?", text) else 0.0
 
 
 def _chip(name: str) -> str:
@@ -85,6 +95,6 @@ def _surrounded(device: Device, name: str, interconnect: str) -> Device:
     elif found := _CARDS.search(interconnect):
         gigabits = int(found[1]) * int(found[2]) / per_node
     elif found := _NODE.search(interconnect):
-        gigabits = int(found[1]) / per_node
+        gigabits = _number(found[1]) * (1000 if found[2] == "T" else 1) / per_node
     network = gigabits * 1e9 / 8 or device.network_bandwidth
     return replace(device, per_node=per_node, link_devices=links, network_bandwidth=network)

@@ -21,8 +21,35 @@ _FILE: Final = Path(__file__).parent.parent / "catalog" / "models.csv"
 _NOISE: Final = re.compile(r"\(.*?\)|\b\d+[- ]?nodes?\b|[\s_\-/]+|(?<!\d)\.|\.(?!\d)|instruct|proxy")
 # A name alone is believed when the stated parameters are within 5 % of the configuration's.
 _TOLERANCE: Final = 0.05
-# llama 3.1 and 3.3 have the shapes of llama 3.
-_SAME: Final = re.compile(r"llama3[._ -]?[13](?=\D|$)")
+# Names of one shape: an owner before a slash; llama 3.1 and 3.3 are llama 3; tuned and dated releases; descendants.
+_SAME: Final = tuple(
+    (re.compile(pattern), plain)
+    for pattern, plain in (
+        (r"^[\w.-]+/(?=\w{4})", ""),
+        (r"^meta[-_ ]?(?=llama)", ""),
+        (r"[-_ ](?:hf|chat|base|it|lora|sft|pretrain(?:ed|ing)?|v0\.\d|v1(?:\.\d)?|1124|0325)(?=$|[-_ ])", ""),
+        (r"^(llama[-_ ]?)33b", r"\g<1>30b"),
+        (r"llama[-_ ]?3[._]?[13](?=\D|$)", "llama3"),
+        (r"llama[-_ ]?1(?=[-_ ])|^vicuna|^alpaca|^open[-_ ]?llama(?=[-_ ](?:7|13)b)", "llama"),
+        (r"deepseek[-_ ]?llm", "deepseek"),
+        (r"deepseek[-_ ]?r1(?=$|[-_ ]671b)", "deepseek-v3"),
+        (r"^gpt-?2(?:[-_ ]small)?$", "gpt2-124m"),
+        (r"^gpt-?2[-_ ](?:medium|345m|350m)$", "gpt2-355m"),
+        (r"^gpt-?2[-_ ]large$", "gpt2-774m"),
+        (r"^gpt-?2[-_ ]xl$", "gpt2-1.5b"),
+        (r"^gpt-?j$", "gptj-6b"),
+        (r"^(?:gpt[-_ ]?)?neox[-_ ](?=20b)", "gpt-neox-"),
+        (r"^bloom$", "bloom-176b"),
+        (r"^bloom[-_ ]7b$", "bloom-7b1"),
+        (r"^nemotron[-_ ]?(?=15b|340b)", "nemotron4-"),
+        (r"phi[-_ ]?3\.5[-_ ]mini", "phi-3-mini"),
+        (r"^yi[-_ ]1\.5[-_ ]", "yi-"),
+        (r"^glm[-_ ]?4\.6", "glm-4.5"),
+        (r"^smollm[-_ ]", "smollm2-"),
+        (r"^tinyllama$", "tinyllama-1.1b"),
+        (r"^qwen2[-_ ](?=0\.5b|1\.5b|7b|72b)", "qwen2.5-"),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +126,10 @@ def _counted(shape: Shape) -> Shape:
 
 
 def _plain(name: str) -> str:
-    return _NOISE.sub("", _SAME.sub("llama3", name.lower()))
+    plain = name.lower().strip()
+    for pattern, replacement in _SAME:
+        plain = pattern.sub(replacement, plain)
+    return _NOISE.sub("", plain)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -131,9 +161,14 @@ def _lookup(plain: str, parameters: int | None) -> Shape | None:
     if plain in shapes:
         return shapes[plain]
     keys = [key for key in shapes if plain.startswith(key)]
-    if parameters is None or not keys:
+    if not keys:
         return None
-    longest = shapes[max(keys, key=len)]
+    name = max(keys, key=len)
+    if parameters is None and (said := re.match(r"\d{1,4}(?:\.\d{1,3})?(?=b)", plain[len(name) :])):
+        parameters = round(float(said[0]) * 1e9)  # "DeepSeek V3 671B" says its size itself
+    if parameters is None:
+        return None
+    longest = shapes[name]
     return longest if abs(longest.parameters / parameters - 1) <= _TOLERANCE else None
 
 

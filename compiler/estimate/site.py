@@ -193,10 +193,15 @@ def read_site(path: Path) -> Site:
     return Site(
         stretch={group: float(factors[group]) for group in GROUPS},
         runs=int(held["runs"]),
-        before=float(held.get("before") or 0.0),
-        median=float(held.get("median") or 0.0),
+        before=_error_share(held.get("before")),
+        median=_error_share(held.get("median")),
         within=float(held["within"]),
     )
+
+
+def _error_share(value: object) -> float:
+    """A printed error, which nothing is computed from; 0 where it is missing or no number."""
+    return float(value) if _sound(value, 1e9) and isinstance(value, int | float) else 0.0
 
 
 def _sound(value: object, limit: float) -> bool:

@@ -12,8 +12,10 @@ __all__ = [
     "compute_format",
     "habitual_recompute",
     "habitual_sharding",
+    "is_silent",
     "kernel_of",
     "numerics_of",
+    "recompute_of",
     "release_of",
     "stack_of",
 ]
@@ -24,19 +26,19 @@ _STACKS: Final = (
     ("llm-foundry|llm foundry|mosaicml|composer", "composer"),
     ("aa-scaling|aleph", "scaling"),
     ("automodel", "automodel"),
-    ("megatron-deepspeed|bigscience", "megatron-deepspeed"),
+    ("megatron-deepspeed|bigscience|gpt-?neox", "megatron-deepspeed"),
     ("megatron-bridge|nemo", "nemo"),
     ("megatron", "megatron"),
     ("internevo|internlm", "internevo"),
     ("torchtitan", "torchtitan"),
     ("fsdp_qlora|fsdp-qlora", "fsdp-qlora"),
-    ("fms-fsdp|pytorch fsdp", "fms-fsdp"),
+    ("fms-fsdp|(?:py)?torch fsdp", "fms-fsdp"),
     ("litgpt|lit-gpt", "litgpt"),
     ("vectorlm", "vectorlm"),
     ("torchtune", "torchtune"),
     ("olmo-core", "olmo-core"),
     ("maxtext", "maxtext"),
-    ("pax|jax|xla", "xla"),
+    (r"\bpax(?:ml)?\b|jax|xla|levanter|easylm|t5x|\bflax", "xla"),
     ("nanotron", "nanotron"),
     ("nanogpt", "nanogpt"),
     ("deepspeed", "deepspeed"),
@@ -45,12 +47,28 @@ _PARALLEL: Final = frozenset({"scaling", "nemo", "megatron", "megatron-deepspeed
 ADAPTING: Final = frozenset({"nemo", "megatron", "nanotron", "automodel", "olmo-core", "xla", "maxtext"})
 """Software whose published recipes choose activation checkpointing, so that a silent row says nothing about it."""
 _RELEASE: Final = re.compile(r"torch[ :][01]\.\d+(?:/1\.\d+ mix)?|\b2\d\.\d\d\b|\b20[12]\d(?:-\d\d)?\b", re.IGNORECASE)
+_SILENT: Final = re.compile(
+    r"|n/?a|nan|-+|\?|unknown|unspecified|not (?:stated|given|recorded|specified)|default", re.IGNORECASE
+)
+# Words on activation checkpointing, the first that match; "auto 10%" is ml_dataflow's, which keeps what fits.
+_KEPT: Final[tuple[tuple[str, Recompute], ...]] = (
+    (r"^(?:none|no|off|false|0|disabled|auto \d+ ?%)$|^no\b|without|^w/o", "none"),
+    (
+        r"selective|\bsac\b|minimal|partial|every \d|every_n|\d ?/ ?\d|\d+ (?:of \d+ )?(?:layers|blocks)|\d ?%",
+        "selective",
+    ),
+    (r"attention only|core_?attn|^attn|^attention$|mlp|moe|norm|save_|dots|^op$|^layer$", "selective"),
+    (r"full|^(?:true|yes|on|1|all|enabled|block|ac|remat|unsloth)$|^uniform|per[- ]layer", "full"),
+    (r"every (?:layer|block)|checkpointing", "full"),
+)
 _FP8: Final = re.compile(r"fp8|float8", re.IGNORECASE)
-_FP4: Final = re.compile(r"nvfp4|mxfp4|\bfp4", re.IGNORECASE)
-_HALF: Final = re.compile(r"fp16|float16|half", re.IGNORECASE)
-_BRAIN: Final = re.compile(r"bf16|bfloat16|nf4", re.IGNORECASE)
-_SINGLE: Final = re.compile(r"fp32|tf32|float32", re.IGNORECASE)
-_QUANTISED: Final = re.compile(r"nf4|int4|fp4 weights|qlora", re.IGNORECASE)
+# bitsandbytes' fp4 is a format of stored weights: products are in 16 bits.
+_FP4: Final = re.compile(r"nvfp4|mxfp4|(?<!bnb\.)\bfp4", re.IGNORECASE)
+_HALF: Final = re.compile(r"fp16|float16|half|(?<!\w)16-(?:mixed|true)", re.IGNORECASE)
+_BRAIN: Final = re.compile(r"bf16|bfloat16|nf4|bnb\.|\b4-?bit", re.IGNORECASE)
+_SINGLE: Final = re.compile(r"fp32|tf32|float32|^32(?:-true)?$", re.IGNORECASE)
+_QUANTISED: Final = re.compile(r"nf4|int4|fp4 weights|bnb\.fp4|4-?bit|qlora", re.IGNORECASE)
+_BYTES: Final = re.compile(r"int8|8-?bit", re.IGNORECASE)
 
 
 def stack_of(software: str, family: str, sharding: str, *, model_parallel: bool) -> str:
@@ -110,6 +128,8 @@ def numerics_of(
         if _QUANTISED.search(precision):
             # 4 bits and an fp32 scale for 64 weights; double quantisation stores that scale in 8 bits.
             weight = (0.516 if "dq" in precision else 0.5625) * (1 - embedding_share) + 2.0 * embedding_share
+        elif _BYTES.search(precision):
+            weight = 1.0 * (1 - embedding_share) + 2.0 * embedding_share
         return Numerics(compute, weight, weight, 2.0, 4.0 if stack == "litgpt" else 8.0, 2.0, trainable)
     if pure:
         return Numerics(compute, 2.0, 2.0, 2.0, 4.0, 2.0)
@@ -141,11 +161,23 @@ def kernel_of(stack: str, precision: str, software: str, notes: str) -> Attentio
     return "flash1" if stack == "composer" and "torch 1." in software else "flash2"
 
 
+def is_silent(text: str) -> bool:
+    """Whether a cell says nothing: empty, or that it is not stated."""
+    return _SILENT.fullmatch(text.strip()) is not None
+
+
+def recompute_of(text: str) -> Recompute | None:
+    """Activation checkpointing by its words; None where they name none that is known."""
+    return next((kind for pattern, kind in _KEPT if re.search(pattern, text.strip(), re.IGNORECASE)), None)
+
+
 def habitual_recompute(stack: str, *, sharded: bool) -> Recompute:
     """What the software does when a row is silent: lit-gpt checkpoints blocks under FSDP, the others keep everything."""
     return "full" if stack == "litgpt" and sharded else "none"
 
 
 def habitual_sharding(stack: str) -> Sharding:
-    """What the software shares over the data axis when a row is silent: NeMo its distributed optimizer."""
+    """What the software shares over the data axis when a row is silent: NeMo its distributed optimizer, torchtitan all."""
+    if stack in ("torchtitan", "fms-fsdp", "olmo-core"):
+        return "full"
     return "optimizer" if stack in ("nemo", "scaling", "nanotron") else "none"

@@ -20,7 +20,7 @@ from compiler.estimate.layout_words import degrees_of, layout_of
 from compiler.estimate.memory import fits
 from compiler.estimate.named_devices import device_of
 from compiler.estimate.shapes import Dimensions, shape_of
-from compiler.estimate.workload import Layout, Numerics, Recompute, Shape, Workload
+from compiler.estimate.workload import ComputeFormat, Layout, Numerics, Recompute, Shape, Workload
 
 __all__ = ["INPUTS", "Row", "Unjudged", "read_rows", "workload_of"]
 
@@ -35,7 +35,13 @@ INPUTS: Final = (
 _LIMITS: Final = {"n_params": 1e17, "n_params_active": 1e17, "n_gpus": 1e7, "seq_len": 1e9, "global_batch_seqs": 1e12}
 _LARGEST: Final = 1e8
 _Found = TypeVar("_Found")
-_EMPTY: Final = frozenset({"", "none", "n/a", "na", "nan", "-", "?"})
+_EMPTY: Final = frozenset({"", "none", "n/a", "na", "nan", "null", "-", "?"})
+# "4k" tokens, "7B" weights.
+_SUFFIXED: Final[Mapping[str, Mapping[str, float]]] = {
+    "seq_len": {"k": 1024},
+    "n_params": {"m": 1e6, "b": 1e9, "t": 1e12},
+}
+_SUFFIXES: Final[Mapping[str, Mapping[str, float]]] = {**_SUFFIXED, "n_params_active": _SUFFIXED["n_params"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +75,19 @@ class _RefusedError(Exception):
 def read_rows(path: Path) -> Iterator[Row]:
     """Rows of a CSV file with a header; cells beyond the header are dropped, missing ones are empty.
 
+    Columns of `INPUTS` are known by their name in any case, with spaces around it.
+
     Raises:
         OSError: the file cannot be read.
         UnicodeDecodeError: it is not UTF-8.
-        csv.Error: it is not CSV.
+        csv.Error: it is not CSV, or has a column twice.
     """
     with path.open(encoding="utf-8-sig", newline="") as handle:
         reader = csv.DictReader(handle, restval="")
+        names = [plain if (plain := name.strip().lower()) in INPUTS else name for name in reader.fieldnames or ()]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise csv.Error(f"it has the column {twice[0]!r} twice")
+        reader.fieldnames = names
         for cells in reader:
             yield Row(reader.line_num, {key: value for key, value in cells.items() if isinstance(key, str)})
 
@@ -104,7 +116,7 @@ class _Reader:
 
     def workload(self) -> Workload:
         cells = self.cells
-        device = _judged(device_of(cells["hardware"], cells["interconnect"]))
+        device = _tensor_float(_judged(device_of(cells["hardware"], cells["interconnect"])), cells["precision"])
         degrees = _judged(degrees_of(cells["sharding"], self._number))
         split = degrees["tp"] * degrees["pp"] > 1
         stack = software.stack_of(cells["software"], cells["family"], cells["sharding"], model_parallel=split)
@@ -115,7 +127,7 @@ class _Reader:
         words = f"{cells['software']} {cells['sharding']} {cells['notes']}"
         w = Workload(
             shape=shape,
-            numerics=self._numerics(stack, shape),
+            numerics=self._numerics(stack, shape, device),
             layout=layout,
             device=_capped(device, cells["sharding"]),
             sequence_length=length,
@@ -129,13 +141,11 @@ class _Reader:
             # llm-foundry runs its norms in 16 bits, in torch's kernel.
             fused_norm=stack == "composer" or re.search(r"RMS kernel|fused kernels", words) is not None,
         )
-        return w if cells["act_ckpt"] or stack not in software.ADAPTING else _lightest(w)
+        return w if not software.is_silent(cells["act_ckpt"]) or stack not in software.ADAPTING else _lightest(w)
 
-    def _numerics(self, stack: str, shape: Shape) -> Numerics:
+    def _numerics(self, stack: str, shape: Shape, device: Device) -> Numerics:
         cells = self.cells
-        compute = software.compute_format(cells["precision"])
-        if compute is None:
-            raise _RefusedError(f"the precision {cells['precision']!r} is not known")
+        compute = _format(cells["precision"], device)
         tables = shape.vocabulary * shape.hidden * (1 if shape.tied else 2)
         numerics = software.numerics_of(
             stack,
@@ -155,8 +165,9 @@ class _Reader:
         text = self.cells[name].replace(",", "").replace("_", "")
         if text.lower() in _EMPTY:
             return None
+        unit = _SUFFIXES.get(name, {}).get(text[-1].lower())
         try:
-            value = float(text)
+            value = float(text[:-1]) * unit if unit else float(text)
         except ValueError:
             value = math.nan
         if (
@@ -196,8 +207,8 @@ class _Reader:
         each = max(1, round(samples / layout.data)) if samples else None
         if stack == "ml-dataflow" and micro is None and each:
             return each, 1  # the engine cuts the step itself, to fill the memory it was given
-        if micro is None and accumulation and each:
-            micro = max(1, each // accumulation)
+        if micro is None and each and (accumulation or each == 1):
+            micro = max(1, each // (accumulation or 1))
         if micro is None:
             raise _RefusedError("the micro-batch is not given and does not follow from the other columns")
         return micro, accumulation or max(1, -(-(each or micro) // micro))
@@ -211,12 +222,32 @@ class _Reader:
         return min(1.0, number / shape.parameters) if number else 0.003
 
     def _recompute(self, stack: str, layout: Layout) -> Recompute:
-        text = self.cells["act_ckpt"].lower()
-        if not text:
+        text = self.cells["act_ckpt"]
+        if software.is_silent(text):
             return software.habitual_recompute(stack, sharded=layout.sharding == "full")
-        if "selective" in text or "minimal" in text:
-            return "selective"
-        return "full" if "full" in text or text in {"true", "on", "yes"} else "none"
+        found = software.recompute_of(text)
+        if found is None:
+            raise _RefusedError(f"the activation checkpointing {text[:40]!r} is not known")
+        return found
+
+
+def _format(precision: str, device: Device) -> ComputeFormat:
+    """The format that products run in; refused where the words name none or the device has none of it."""
+    compute = software.compute_format(precision)
+    if compute is None:
+        raise _RefusedError(
+            f"the precision {precision[:40]!r} is not known" if precision else "the precision is not given"
+        )
+    if compute not in device.peak_flops and not device.is_cpu:
+        raise _RefusedError(f"{device.name} does not compute in {compute}")
+    return compute
+
+
+def _tensor_float(device: Device, precision: str) -> Device:
+    """The device with its TF32 rate for fp32 products where the words say tf32: half of the bf16 rate on every tensor core."""
+    if "tf32" not in precision.lower() or "bf16" not in device.peak_flops:
+        return device
+    return replace(device, peak_flops={**device.peak_flops, "fp32": device.peak_flops["bf16"] / 2})
 
 
 def _lightest(w: Workload) -> Workload:

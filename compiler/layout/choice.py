@@ -15,7 +15,7 @@ from compiler.estimate.site import Site
 from compiler.estimate.speed import speed
 from compiler.estimate.workload import Recompute, Sharding, Workload
 
-__all__ = ["Choice", "choose", "describe", "layouts"]
+__all__ = ["Choice", "choose", "describe", "layouts", "why"]
 
 # A layout must be faster by this much to be taken over a simpler one: estimates are off by 2 to 4 % on the median run.
 _WORTH: Final = 1.03
@@ -117,3 +117,21 @@ def describe(w: Workload) -> str:
     else:
         text = "sharded" if layout.sharding == "full" else "gradients and optimizer sharded"
     return text + (", activations recomputed" if w.recompute == "full" else "")
+
+
+def why(found: Sequence[Choice], tried: int) -> str:
+    """What the choice was between.
+
+    Args:
+        found: as `choose` gave them; the first is taken.
+        tried: layouts in all.
+    """
+    if not found:
+        return "nothing fits"
+    first, fastest = found[0], max(choice.tokens_per_s for choice in found)
+    what = "fastest" if first.tokens_per_s == fastest else f"the simplest within {_WORTH - 1:.0%} of the fastest"
+    text = f"{tried} layouts tried, {len(found)} fit; {what}: {describe(first.workload)}"
+    if len(found) > 1:
+        lead = first.tokens_per_s / found[1].tokens_per_s - 1
+        text += f"; then {describe(found[1].workload)}, {abs(lead):.1%} {'slower' if lead >= 0 else 'faster'}"
+    return text

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
-from compiler.budgeting.aim import ESTIMATED
-from compiler.budgeting.lines import line_for_tokens, place_of
+from compiler.budgeting.aim import ESTIMATED, Aim
+from compiler.budgeting.lines import line_for, line_for_tokens, place_of
 from compiler.draft import Batch, Draft
+from compiler.estimate.scaling_law import train_flops
 from schemas.budget import TARGETS
 from schemas.diagnostics import Diagnostic
 from schemas.units import format_count, format_tokens
@@ -14,6 +15,7 @@ from schemas.units import format_count, format_tokens
 __all__ = ["batch"]
 
 # Text that exists is some 10^15 tokens; a thousand times more is nobody's plan.
+_TEXT = 1e15
 _MOST_TOKENS = 1e18
 
 
@@ -28,14 +30,7 @@ def _wanted_tokens(draft: Draft) -> tuple[Draft, float]:
     if budget.tokens_per_parameter is not None:
         return draft, budget.tokens_per_parameter * n
     if targets.aim is None:
-        return draft.find(
-            draft.diagnostic(
-                "RC304",
-                "nothing says how long to train",
-                "budget",
-                help=f"budget: {{tokens: {format_tokens(20 * n)}}}   # about 20 tokens per parameter",
-            )
-        ), 20.0 * n
+        return _unsaid(draft), 20.0 * n
     aim = targets.aim
     tokens = targets.market.tokens_for(aim.goal, aim.value, n)
     if aim.goal == "lifetime" and tokens <= 0:  # passes/lifetime.py says what the smallest run and its serving cost
@@ -44,17 +39,44 @@ def _wanted_tokens(draft: Draft) -> tuple[Draft, float]:
         return draft, _within_limits(draft, tokens)
     if any(finding.code == "RC301" for finding in draft.findings):  # the target itself is out of reach
         return draft, 20.0 * n
-    smallest = targets.market.law.least_parameters_for(aim.value)
-    return draft.find(
-        draft.diagnostic(
+    return draft.find(_endless(draft, aim)), 20.0 * n
+
+
+def _unsaid(draft: Draft) -> Draft:
+    """The finding that there is no budget, unless passes/targets.py has asked for one."""
+    if any(finding.path == "budget" for finding in draft.findings):
+        return draft
+    line = f"budget: {{tokens: {format_tokens(20 * draft.model.num_parameters)}}}   # about 20 tokens per parameter"
+    return draft.find(draft.diagnostic("RC304", "nothing says how long to train", "budget", help=line))
+
+
+def _endless(draft: Draft, aim: Aim) -> Diagnostic:
+    """The finding that no text is long enough for the model to meet its target: a larger one, or less to ask for."""
+    n, market = draft.model.num_parameters, draft.targets.market
+    law, most = market.law, _TEXT
+    smallest = law.least_parameters_for(aim.value) * 1.5 if aim.goal == "loss" else math.inf
+    if smallest < most:
+        return draft.diagnostic(
             "RC301",
             f"{format_count(n)} parameters don't reach a loss of {aim.value:.4g} with any amount of data that there is",
             "model",
             "size",
-            help=f"size: {format_count(smallest * 1.5)}",
-            reason=f"by the law `{targets.market.law.name}` it takes more than {format_count(smallest)} parameters",
+            help=f"size: {format_count(smallest)}",
+            reason=f"by the law `{law.name}` it takes more than {format_count(smallest / 1.5)} parameters",
         )
-    ), 20.0 * n
+    value = {
+        "loss": market.loss(n, law.chinchilla_from_parameters(n).tokens),
+        "training": train_flops(n, most),
+        "lifetime": market.lifetime(n, most),
+        "tokens": most,
+    }[aim.goal]
+    return draft.diagnostic(
+        "RC301",
+        f"`{aim.key}` asks {format_count(n)} parameters for more than any amount of data",
+        *place_of(aim.key),
+        help=line_for(draft, aim, market, value),
+        reason="text that exists is some 10^15 tokens",
+    )
 
 
 def _too_short(draft: Draft, tokens: float, samples: int) -> Diagnostic:

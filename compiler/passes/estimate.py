@@ -82,7 +82,7 @@ def _check_saving(draft: Draft, costs: Costs, step_seconds: float) -> Draft:
     lost = costs.times.restarts + costs.times.checkpoints
     less = restarts(work, best, s.save, s.restart, s.mtbf) + work / best * s.save
     failed = any(finding.severity is Severity.ERROR for finding in draft.findings)
-    helps, endless = less <= lost / 2, lost > _ENDLESS * work
+    helps, endless = less <= min(lost / 2, _ENDLESS * work), lost > _ENDLESS * work
     if failed or lost < max(_MANY_RESTARTS * work, _FEW_SECONDS) or not (helps or endless):
         return draft
     what = f"checkpoints and restarts take {format_seconds(lost)} beside {format_seconds(work)} of training"

@@ -49,6 +49,8 @@ def _device(draft: Draft) -> tuple[Draft, Device]:
     )
     # What is said of it stays, so that later findings are about this device and not about another.
     usual = devices()[guess or _USUAL]
+    if described_in_part:  # said at the name, mended in the whole: a figure that was wrong is not missing, too
+        finding = finding.model_copy(update={"path": "hardware.gpu"})
     return draft.find(finding), described(
         said.model_copy(update={"name": usual.name}), usual, draft.recipe.hardware.per_node
     )

@@ -11,7 +11,7 @@ from compiler.estimate.cost import best_interval_seconds
 from compiler.estimate.speed import speed
 from compiler.passes.parallelism import workload
 from compiler.provenance import Because, From, Reason
-from schemas.plan import CheckpointsPlan, EvaluationPlan, ExecutionPlan, LoggingPlan
+from schemas.plan import CheckpointsPlan, EvaluationPlan, ExecutionPlan, LoggingPlan, SlurmPlan
 from schemas.units import Time, format_seconds
 
 __all__ = ["checkpoints", "evaluation", "execution", "logging"]
@@ -104,7 +104,11 @@ def execution(draft: Draft) -> Draft:
     """Fill `execution`."""
     said = draft.recipe.launch
     section = ExecutionPlan(
-        workers=said.workers, cache=said.cache, threads=said.threads, offline=said.offline, slurm=said.slurm
+        workers=said.workers,
+        cache=said.cache,
+        threads=said.threads,
+        offline=said.offline,
+        slurm=SlurmPlan(**said.slurm.model_dump()),
     )
     keys = ("workers", "cache", "threads", "offline")
     return draft.fill(

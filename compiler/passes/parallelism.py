@@ -7,7 +7,7 @@ from dataclasses import replace
 from compiler.costing.site import known_site
 from compiler.draft import Draft
 from compiler.estimate.workload import Layout, Numerics, Shape, Workload
-from compiler.layout.choice import Choice, choose, describe, layouts
+from compiler.layout.choice import choose, layouts, why
 from compiler.layout.too_large import too_large
 from compiler.provenance import Because, From, Reason
 from schemas.diagnostics import Diagnostic
@@ -113,42 +113,30 @@ def _refused(draft: Draft) -> Diagnostic | None:
     """Why the layout that the recipe asks for can't be had here."""
     said, count = draft.recipe.training.sharding, draft.hardware.count
     group = said.degree or draft.hardware.per_node
-    place = ("training", "sharding", *(("kind",) if "degree" in said.model_fields_set else ()))
-    key = place[-1]
+    # The whole of it: without its kind a degree would be left over.
+    place, line = ("training", "sharding"), "sharding: none"
     if said.kind in ("auto", "none"):
         return None
     if draft.device.is_cpu or count == 1:
         what = (
             "one device has nobody to share with" if count == 1 else "FSDP shards over GPUs, and this recipe has none"
         )
-        return draft.diagnostic("RC504", what, *place, help=f"{key}: none")
+        return draft.diagnostic("RC504", what, *place, help=line)
     if any(fragment.whole_weights for fragment in draft.fragments):
         what = "a technique of this recipe needs whole weights on each device, which sharding splits"
-        return draft.diagnostic("RC504", what, *place, help=f"{key}: none")
+        return draft.diagnostic("RC504", what, *place, help=line)
     if said.kind == "hybrid" and (count % group or group >= count):
         fitting = [n for n in range(min(group, count - 1), 1, -1) if count % n == 0]
         return draft.diagnostic(
             "RC504",
             f"{count} devices don't split into several groups of {group}",
-            *place[:2],
+            *place,
             *(("degree",) if said.degree else ()),
             help=f"{'degree' if said.degree else 'sharding'}: " + (f"{fitting[0]}" if said.degree else "full")
             if fitting
             else "sharding: full",
         )
     return None
-
-
-def _reason(found: tuple[Choice, ...], tried: int) -> Reason:
-    """What the choice was between."""
-    if not found:
-        return Reason("nothing fits")
-    first = found[0]
-    text = f"{tried} layouts tried, {len(found)} fit; fastest: {describe(first.workload)}"
-    if len(found) > 1:
-        second = found[1]
-        text += f"; then {describe(second.workload)}, {first.tokens_per_s / second.tokens_per_s - 1:.0%} slower"
-    return Reason(text)
 
 
 def parallelism(draft: Draft) -> Draft:
@@ -177,7 +165,7 @@ def parallelism(draft: Draft) -> Draft:
         activation_checkpointing=chosen.recompute == "full",
     )
     return draft.note("microbatch", chosen.microbatch).fill(
-        "parallelism", section, _origins(draft, _reason(found, len(candidates)))
+        "parallelism", section, _origins(draft, Reason(why(found, len(candidates))))
     )
 
 

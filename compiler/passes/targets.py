@@ -178,6 +178,12 @@ def _checked(draft: Draft, market: Market, aim: Aim | None) -> tuple[Draft, Aim 
     return draft, aim
 
 
+def _is_fixed(draft: Draft) -> bool:
+    """Whether the recipe gives the model's size or its dimensions."""
+    said = draft.recipe.model
+    return isinstance(said.size, int) or (said.hidden_size is not None and said.num_layers is not None)
+
+
 def _best(draft: Draft, market: Market, aim: Aim | None) -> tuple[Draft, Within | None]:
     """The continuous optimum within the limits; for a target beyond them a finding with the most that they allow."""
     if aim is None:
@@ -185,5 +191,7 @@ def _best(draft: Draft, market: Market, aim: Aim | None) -> tuple[Draft, Within 
     choice = choose(market, aim.goal, aim.value)
     if choice.found is not None:
         return draft, choice.found
+    if _is_fixed(draft):  # the target chooses the tokens alone, and passes/batch.py and budget.py judge those
+        return draft, None
     finding = out_of_reach(draft, market, aim, choice)
     return draft.find(finding), Within(market.law.chinchilla_from_parameters(FALLBACK_PARAMETERS))

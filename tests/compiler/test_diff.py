@@ -11,12 +11,13 @@ import pytest
 
 from compiler.diff import ABSENT, Change, diff
 from compiler.job.emit import emit
-from compiler.job.load_plan import load_plan
+from compiler.job.load_plan import is_plan, load_plan
 from compiler.render.diff import render_diff
 from schemas.diagnostics import DiagnosticsError
 from schemas.fingerprint import fingerprint, resume_key
 from schemas.plan import RunPlan
 from tests.factory import tiny_plan
+from tests.recipes import MINIMAL, plan_text
 
 EMA = {
     "kind": "ema",
@@ -196,6 +197,18 @@ def test_json_leaves_out_what_is_absent() -> None:
     changes = {change["path"]: change for change in document["changes"]}
     assert "old" not in changes["algorithms.ema"]
     assert (changes["execution.threads"]["old"], changes["execution.threads"]["new"]) == (None, 2)
+
+
+def test_what_format_json_printed_is_a_plan_under_any_name(tmp_path: Path) -> None:
+    """`plan --format json > old.json` is kept to be compared with; a recipe of any name is none."""
+    plan = plan_text(MINIMAL, tmp_path)
+    old = tmp_path / "old.json"
+    old.write_text(plan.model_dump_json(by_alias=True, indent=2), encoding="utf-8")
+
+    assert is_plan(old)
+    assert load_plan(old) == plan
+    assert not is_plan(tmp_path / "recipe.yaml")
+    assert not is_plan(tmp_path / "missing.yaml")
 
 
 def test_load_plan_reads_file_and_folder(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def test_gallery_is_accepted(path: Path) -> None:
         SMALL
         + "training: {batch: 2M tok, optimizer: {lr: '${lr}', betas: ['${b}', 0.95]}, compile: '${c}'}\nseed: ${seed}",
         SMALL + "precision: ${p}\nvariables: {p: bf16, x: [1, {a: b}]}",
-        SMALL + "seed: 1.0e+3\nbudget: {max_hours: 3600, tokens: 1_000_000}",
+        SMALL + "seed: 1.0e+3\nbudget: {max_hours: 3600s, tokens: 1_000_000}",
         SMALL + "compression: [{kind: pruning, sparsity: 50%}]\naveraging: null",
         "extends: base.yaml\ndata: {sources: {web: {tokens: 3B}}}\ndistillation: {weight: 0.1}",
         "extends: [a.yaml, b.yaml]",

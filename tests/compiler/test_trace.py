@@ -56,6 +56,8 @@ def test_parts_stand_side_by_side_with_their_difference(tmp_path: Path) -> None:
     # The plan's own figure has the allocator's share and the libraries' on top.
     assert found.total.closed_form < closed.peak_bytes - habits_of(w.stack).fixed_bytes
     assert found.total.difference == pytest.approx(found.total.closed_form / 150 - 1)
+    everything = found.total.closed_form + sum(found.untraced.values())
+    assert everything == pytest.approx(plan.estimate.peak_memory_bytes, rel=1e-6)
 
 
 def test_a_sharded_plan_is_compared_where_a_trace_can_see(tmp_path: Path) -> None:
@@ -106,6 +108,8 @@ def test_the_trace_is_printed_below_the_plan(
         ),
         ("raise ValueError('oh')", 3, "the trace failed: ValueError: oh"),
         ("sys.exit(9)", 3, "the trace failed: it said nothing"),
+        ("import os; os.kill(os.getpid(), 9)", 3, "the trace was ended by SIGKILL"),
+        ("print('hello')", 3, "ran, and gave no trace"),
     ],
 )
 def test_what_stops_the_trace_is_said_with_its_remedy(

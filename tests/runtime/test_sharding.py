@@ -31,8 +31,9 @@ def laid(sharding: str, degree: int, replicas: int, **changes: Any) -> RunPlan:
 
 @pytest.fixture
 def on_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if torch saw GPUs."""
+    """As if torch saw GPUs, and 16 processes had been started."""
     monkeypatch.setattr(build, "device_kind", lambda plan: "gpu")
+    monkeypatch.setenv("WORLD_SIZE", "16")
 
 
 @pytest.mark.usefixtures("on_gpus")
@@ -66,6 +67,33 @@ def test_each_layout_becomes_its_settings(layout: tuple[str, int, int], expected
     assert ("data_parallel_replicate_degree" in settings) == (layout[2] > 1)
     # Composer sets whatever it is given: a misspelt key would be ignored in silence.
     assert set(settings) <= {field.name for field in dataclasses.fields(FSDPConfig)}
+
+
+@pytest.mark.usefixtures("on_gpus")
+@pytest.mark.parametrize(
+    ("planned", "started", "expected"),
+    [((16, 1), 8, (8, 1)), ((16, 1), 32, (16, 2)), ((8, 2), 8, (8, 1)), ((8, 2), 24, (8, 3)), ((8, 2), 12, (12, 1))],
+)
+def test_groups_fit_the_processes_that_were_started(
+    planned: tuple[int, int], started: int, expected: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run may go on on fewer or more devices; a mesh that doesn't cover all of them would train on some alone."""
+    monkeypatch.setenv("WORLD_SIZE", str(started))
+    found = build.parallelism(laid("full", *planned))
+    assert found is not None
+    settings = found["fsdp"]
+    groups = (settings["data_parallel_shard_degree"], settings.get("data_parallel_replicate_degree", 1))
+    assert groups == expected
+
+
+def test_ranks_wait_as_long_as_a_large_checkpoint_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """70B parameters: 12 bytes each, written and hashed at 0.5 GB/s by the first rank, while the others wait."""
+    given: list[float] = []
+    monkeypatch.setattr("composer.utils.dist.initialize_dist", lambda device, timeout=300.0: given.append(timeout))
+    monkeypatch.setenv("WORLD_SIZE", "16")
+    monkeypatch.setenv("NODE_RANK", "0")
+    build.join_ranks(laid("none", 1, 16))
+    assert given[0] > 70e9 * 12 / 0.5e9
 
 
 @pytest.mark.usefixtures("on_gpus")

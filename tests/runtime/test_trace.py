@@ -139,6 +139,24 @@ CASES: dict[str, RunPlan] = {
     "small, one sample": plan_of(SMALL, microbatch=1, length=128),
     "small, on a cpu": plan_of(SMALL, gpu="cpu", compute="fp32"),
     "small, on a cpu, grouped": plan_of({**SMALL, "num_kv_heads": 2}, gpu="cpu", compute="fp32"),
+    "small gpt2, on a cpu, dropout": plan_of(
+        {**SMALL, "family": "gpt2", "dropout": 0.1}, gpu="cpu", compute="fp32", length=256
+    ),
+    "tiny gpt2, on a cpu, dropout": plan_of(
+        {
+            **SMALL,
+            "family": "gpt2",
+            "hidden_size": 64,
+            "num_heads": 4,
+            "num_layers": 2,
+            "intermediate_size": 256,
+            "dropout": 0.1,
+        },
+        gpu="cpu",
+        compute="fp32",
+        length=64,
+        microbatch=16,
+    ),
     "small, distilled": plan_of(SMALL, algorithms=TEACHER),
     "small, distilled, fp32, z-loss": plan_of(SMALL, algorithms=TEACHER, compute="fp32", z_loss=1e-4),
     "small, lion": plan_of(SMALL, optimizer="decoupled_lionw", accumulation=2),

@@ -60,6 +60,7 @@ REFUSED: list[tuple[Any, Any]] = [
     (units.Usd, "60k EUR"),
     (units.GpuHourPrice, "$2.10/month"),
     (units.Seconds, "36 gpu"),
+    (units.Seconds, 36),
     (units.Bytes, "80 tok"),
     (units.Bandwidth, "25GB"),
     (units.Bandwidth, "-1GB/s"),

@@ -64,6 +64,8 @@ def test_a_table_is_estimated_twice_alike(tmp_path: Path) -> None:
         (b"model,n_gpus\n", "has no rows"),
         (b"a,b\n1,2\n", "none of the columns"),
         (b"model\n\xff\xfe\n", "not UTF-8"),
+        (b"model;n_gpus\nllama2-7b;8\n", "not by ';'"),
+        (b"model,n_gpus,model\nllama2-7b,8,opt-13b\n", "twice"),
         (b'model\n"' + b"x" * 200_000 + b'"\n', "not CSV"),
     ],
 )
@@ -178,3 +180,24 @@ def test_a_recipe_with_a_calibration_is_planned_with_it(tmp_path: Path) -> None:
     assert own.step_parts["matmul"] == pytest.approx(1.2 * free.step_parts["matmul"], rel=0.01)
     assert "your calibration" in own.method
     assert own.usd > free.usd
+
+
+def test_a_header_in_other_case_is_the_same_header(tmp_path: Path) -> None:
+    """`N_GPUs` and ` model ` are the columns that they look like."""
+    table = _table(tmp_path, slice(0, 5))
+    plain = CliRunner().invoke(app, ["estimate", str(table)]).output
+    text = table.read_text(encoding="utf-8").replace("n_gpus", "N_GPUs", 1).replace(",model,", ", Model ,", 1)
+    table.write_text(text, encoding="utf-8")
+
+    assert CliRunner().invoke(app, ["estimate", str(table)]).output == plain
+
+
+def test_calibrate_never_replaces_the_runs(tmp_path: Path) -> None:
+    """A user's measurements outlive a slip of the pen."""
+    table = _table(tmp_path, slice(0, 5))
+    before = table.read_bytes()
+    done = CliRunner().invoke(app, ["calibrate", str(table), "--out", str(tmp_path / "." / "mine.csv")])
+
+    assert done.exit_code == 1
+    assert "would replace" in done.output
+    assert table.read_bytes() == before

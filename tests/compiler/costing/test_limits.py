@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.diagnostics import Diagnostic
+from schemas.diagnostics import Diagnostic, Severity
 from tests.recipes import MINIMAL, compile_text
 
 BASE = (
@@ -92,6 +92,18 @@ def test_most_of_the_limit_is_used(tmp_path: Path) -> None:
     assert all(900 < usd <= 1000 for usd in spent)
 
 
+def test_a_limit_of_devices_that_is_kept_does_not_end_the_search(tmp_path: Path) -> None:
+    """All of the devices that are allowed, and most of the hour or of the $10."""
+    found = exceeded(
+        tmp_path,
+        "model={size: auto}",
+        "budget={match_chinchilla: 1B, max_cost: $10, max_hours: 1h, max_gpus: 4}",
+        "hardware={gpu: h100-sxm-80gb, count: 4}",
+    )
+    spent = [float(usd) for usd in re.findall(r"and \$(\d+\.\d\d)", found[0].help)]
+    assert max(spent) > 7
+
+
 def test_a_limit_that_no_run_meets_says_so(tmp_path: Path) -> None:
     """Starting the devices alone costs more: no change is offered, and the reason is told."""
     found = exceeded(
@@ -103,6 +115,22 @@ def test_a_limit_that_no_run_meets_says_so(tmp_path: Path) -> None:
     assert len(found) == 1
     assert suggestions(found[0]) == []
     assert "alone take $" in found[0].reason
+
+
+def test_what_a_stand_in_costs_is_not_said(tmp_path: Path) -> None:
+    """After a target that no model reaches there is no run whose dollars could exceed anything; its devices still can."""
+    wrong = compile_text(
+        MINIMAL,
+        tmp_path,
+        *BASE,
+        "model={size: auto}",
+        "budget={target_loss: 1.5, max_cost: $0.01, max_gpus: 4}",
+        "hardware={gpu: h100-sxm-80gb, count: 8}",
+    )
+    assert [(f.code, f.path) for f in wrong.findings if f.severity is Severity.ERROR] == [
+        ("RC301", "budget.target_loss"),
+        ("RC302", "budget.max_gpus"),
+    ]
 
 
 def test_limits_that_are_kept_are_silent(tmp_path: Path) -> None:

@@ -119,6 +119,8 @@ def test_runs_are_read_in_any_order_of_lines_and_columns() -> None:
     [
         ("", 1, "empty"),
         ("a,b,c\n1,2,3\n", 1, "no column `parameters`"),
+        ("N;D;loss\n1e9;2e10;2.5\n", 1, "parted by `;`, not by commas"),
+        ("N\tD\tloss\n1e9\t2e10\t2.5\n", 1, "parted by a tab"),
         ("N,parameters,D,loss\n1,1,2,3\n", 1, "more than one column `parameters`"),
         ("N,D,loss\n1e9,2e10,2.5\n1e9,x,2.5\n", 3, "`tokens` is 'x'"),
         ("N,D,loss\n1e9,2e10\n", 2, "`loss` is 'missing'"),

@@ -116,3 +116,12 @@ def test_numbers_out_of_range_are_refused(change: dict[str, object], tmp_path: P
 
     with pytest.raises(ValueError, match="must"):
         read_site(tmp_path / "site.json")
+
+
+@pytest.mark.parametrize("damaged", [[1], {}, "x", None, -1, True])
+def test_a_damaged_printed_error_breaks_nothing(damaged: object, tmp_path: Path) -> None:
+    """Nothing is computed from it, so it is 0 where it is no number."""
+    held = json.loads(write_site(calibrate(_runs(3, {"memory": 1.4})))) | {"median": damaged, "before": damaged}
+    (tmp_path / "site.json").write_text(json.dumps(held), encoding="utf-8")
+
+    assert read_site(tmp_path / "site.json").median == 0.0

@@ -219,7 +219,7 @@ def test_devices_by_their_names(name: str, interconnect: str, device: str, per_n
         ({"precision": "int3"}, "precision 'int3'"),
         ({"model": "nobody-knows-9b"}, "neither given nor known"),
         ({"model": "mystery-moe", "n_params": "3e10", "n_params_active": "3e9"}, "experts"),
-        ({"sharding": "TP+SP (paper)"}, "tensor and pipeline degrees are not given"),
+        ({"sharding": "TP+SP (paper)"}, "names TP without its degree"),
         ({"sharding": "best config (not stated)"}, "not stated"),
         ({"tp": "64", "n_gpus": "64"}, "do not fill the layout"),
         ({"model": "x", "d_model": "100", "n_heads": "7", "n_layers": "2", "vocab": "9"}, "do not divide"),

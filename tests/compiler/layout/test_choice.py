@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from compiler.frontend.spans import parse_path
+from compiler.layout.choice import Choice, why
+from compiler.trace import workload_of
 from schemas.diagnostics import Severity
 from schemas.plan import RunPlan
 from tests.recipes import compile_text, plan_text
@@ -82,7 +84,17 @@ def test_the_reason_names_what_was_tried(tmp_path: Path) -> None:
     reason = made(tmp_path).provenance["parallelism.sharding"].reason
     assert reason.startswith("8 layouts tried, ")
     assert "fastest: " in reason
-    assert "slower" in reason
+    assert "slower" in reason or "faster" in reason
+    assert "-" not in reason
+
+
+def test_a_layout_that_is_simpler_but_not_the_fastest_is_not_called_the_fastest(tmp_path: Path) -> None:
+    """Numbers of two layouts a percent apart: the simpler one is first, and the reason says why."""
+    w = workload_of(made(tmp_path))
+    reason = why((Choice(w, 100.0), Choice(w, 101.0)), 2)
+    assert "the simplest within 3% of the fastest: " in reason
+    assert reason.endswith("1.0% faster")
+    assert why((Choice(w, 101.0), Choice(w, 100.0)), 2).endswith("1.0% slower")
 
 
 @pytest.mark.parametrize("technique", ["compression=[{kind: pruning}]", "training.gradient_clipping={kind: value}"])

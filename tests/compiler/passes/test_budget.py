@@ -280,6 +280,23 @@ def test_the_smallest_budget_that_is_named_is_enough(budget: str, more: str, tmp
     assert errors(tmp_path, budget, *overrides, f"budget.{key}={value}") == []
 
 
+@pytest.mark.parametrize(
+    "budget",
+    ["{flops: 9e28}", "{target_loss: 1.8173}", "{target_loss: 2.0}", "{time: 1e10s, inference: {requests: 1e15}}"],
+)
+def test_a_fixed_model_that_is_asked_too_much(budget: str, tmp_path: Path) -> None:
+    """At the size where a larger one would do, else at the target; never a loss of 9e28, and the line works."""
+    more = ("model.size=100M", "hardware={gpu: h100-sxm-80gb, count: 100000}")
+    (error,) = errors(tmp_path, budget, *more)
+    key, _, value = error.help.partition(": ")
+    place = "model.size" if key == "size" else f"budget.{key}"
+
+    assert error.path == place
+    assert "loss of 9e+28" not in error.message
+    again = errors(tmp_path, budget, *more, f"{place}={value}")
+    assert [found.message for found in again if found.code == "RC301"] == []
+
+
 def test_a_batch_larger_than_the_run_is_made_smaller(tmp_path: Path) -> None:
     """The line that is wrong is the batch's, so that is the line to write."""
     (error,) = errors(tmp_path, "{tokens: 1B}", "model.size=100M", "training.batch=4B tok")
@@ -322,10 +339,11 @@ def test_prices_devices_and_sizes_that_don_t_fit_are_errors(budget: str, more: s
         ("{time: 10h}", "hardware.price=$0/gpu-hour"),
         ("{time: 2h}", "hardware={gpu: cpu}"),
         ("{cost: $5M}", "hardware.count=10000"),
+        ("{flops: 1e20, inference: {requests: 1e15, input_tokens: 1e7, output_tokens: 1e7}}", "model.size=100M"),
     ],
 )
 def test_edges_have_sensible_plans(budget: str, more: str, tmp_path: Path) -> None:
-    """10M parameters, no demand, free serving, free training, a CPU, ten thousand GPUs."""
+    """10M parameters, no demand, free serving, free training, a CPU, ten thousand GPUs, demand whose optimum nobody can train."""
     found = plan(tmp_path, budget, more)
 
     assert found.budget.loss > found.budget.law.e

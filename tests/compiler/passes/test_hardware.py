@@ -61,6 +61,13 @@ def test_figures_of_a_known_device_can_be_changed(tmp_path: Path) -> None:
     assert plan == known.model_copy(update={"memory_bytes": 94 * 10**9})
 
 
+def test_a_figure_that_is_wrong_is_not_missing_too(tmp_path: Path) -> None:
+    """80 bytes of memory are one error, at the memory."""
+    own = "hardware={gpu: {name: mine, memory: 80, bandwidth: 2TB/s, peak: {bf16: 300TFLOP/s}}}"
+    (finding,) = compile_text(MINIMAL, tmp_path, own).findings
+    assert finding.path == "hardware.gpu.memory"
+
+
 def test_an_unknown_device_is_not_taken_for_a_cpu(tmp_path: Path) -> None:
     """A model for GPUs and a device of one's own with a figure missing: that figure is all there is to say."""
     (finding,) = compile_text(
