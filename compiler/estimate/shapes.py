@@ -21,6 +21,8 @@ _FILE: Final = Path(__file__).parent.parent / "catalog" / "models.csv"
 _NOISE: Final = re.compile(r"\(.*?\)|\b\d+[- ]?nodes?\b|[\s_\-/]+|(?<!\d)\.|\.(?!\d)|instruct|proxy")
 # A name alone is believed when the stated parameters are within 5 % of the configuration's.
 _TOLERANCE: Final = 0.05
+# Stated counts are rounded, or leave embeddings out: within this factor they are the same model's.
+_ROUNDED: Final = 1.33
 # Names of one shape: an owner before a slash; llama 3.1 and 3.3 are llama 3; tuned and dated releases; descendants.
 _SAME: Final = tuple(
     (re.compile(pattern), plain)
@@ -142,6 +144,8 @@ def shape_of(name: str, said: Dimensions) -> Shape | str:
     """
     known = _lookup(_plain(name), said.parameters)
     if known is not None and _agrees(known, said):
+        if reason := _contradiction(name, known, said):
+            return reason
         return _counted(
             replace(
                 known,
@@ -151,9 +155,23 @@ def shape_of(name: str, said: Dimensions) -> Shape | str:
                 active_parameters=said.active_parameters or (known.active_parameters if known.experts > 1 else 0),
             )
         )
-    if said.active_parameters is not None and said.parameters and said.active_parameters < said.parameters:
+    if said.active_parameters and said.parameters and said.active_parameters < said.parameters:
         return f"the experts of {name!r} are not known"
+    if said.active_parameters and said.parameters and said.active_parameters > _ROUNDED * said.parameters:
+        return f"{said.active_parameters} active parameters are more than all of {name!r}"
     return _from_dimensions(name, said)
+
+
+def _contradiction(name: str, known: Shape, said: Dimensions) -> str | None:
+    """Why the stated parameters can't be those of the known model, rounded ("7B" for 6.74) or counted otherwise; else None."""
+    stated, active = said.parameters or known.parameters, said.active_parameters
+    if not 1 / _ROUNDED <= stated / known.parameters <= _ROUNDED:
+        return f"{name!r} has {known.parameters} parameters, not {stated}"
+    if active and active > _ROUNDED * stated:
+        return f"{active} active parameters are more than all of {name!r}"
+    if active and known.experts == 1 and active < stated / _ROUNDED:
+        return f"the experts of {name!r} are not known"
+    return None
 
 
 def _lookup(plain: str, parameters: int | None) -> Shape | None:

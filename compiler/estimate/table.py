@@ -34,6 +34,8 @@ INPUTS: Final = (
 # Past these a number is a slip of the pen: 10^17 weights, 10^7 devices, 10^9 tokens in a sample.
 _LIMITS: Final = {"n_params": 1e17, "n_params_active": 1e17, "n_gpus": 1e7, "seq_len": 1e9, "global_batch_seqs": 1e12}
 _LARGEST: Final = 1e8
+# Characters of a cell that are read: words on a run are shorter, and searches in longer ones would take seconds.
+_READ: Final = 2000
 _Found = TypeVar("_Found")
 _EMPTY: Final = frozenset({"", "none", "n/a", "na", "nan", "null", "-", "?"})
 # "4k" tokens, "7B" weights.
@@ -94,7 +96,7 @@ def read_rows(path: Path) -> Iterator[Row]:
 
 def workload_of(row: Row) -> Workload | Unjudged:
     """The row as a Workload, or why not; never raises for what a row holds."""
-    known = {name: (row.cells.get(name) or "").strip() for name in INPUTS}
+    known = {name: (row.cells.get(name) or "")[:_READ].strip() for name in INPUTS}
     try:
         return _Reader(known).workload()
     except _RefusedError as refused:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from compiler.estimate.shapes import Dimensions, shape_of
@@ -96,3 +98,28 @@ def test_published_mixtures(name: str, billions: float, active: float) -> None:
 @pytest.mark.parametrize("name", ["mamba-2.8b", "jamba", "t5-3b", "llama", "deepseek-v3-16b", ""])
 def test_an_unknown_model_is_not_guessed(name: str) -> None:
     assert isinstance(shape_of(name, NOTHING), str)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "active", "words"),
+    [
+        ("llama3.1-405b-proxy", 30_000_000_000, None, "not 30000000000"),
+        ("mpt-7b", None, 22_000_000_000, "more than all"),
+        ("mpt-7b", 6_658_859_008, 2_000_000_000, "experts"),
+    ],
+)
+def test_counts_that_contradict_a_known_model(
+    name: str, parameters: int | None, active: int | None, words: str
+) -> None:
+    """A shrunken proxy of a model is another model, whatever its name."""
+    found = shape_of(name, replace(NOTHING, parameters=parameters, active_parameters=active))
+
+    assert isinstance(found, str)
+    assert words in found
+
+
+def test_rounded_counts_are_the_same_model() -> None:
+    found = shape_of("llama2-7b", replace(NOTHING, parameters=7_000_000_000, active_parameters=7_000_000_000))
+
+    assert not isinstance(found, str)
+    assert found.layers == 32
