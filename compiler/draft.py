@@ -29,8 +29,8 @@ from schemas.units import Time
 if TYPE_CHECKING:  # these build on the draft
     from compiler.budgeting.aim import Aim
     from compiler.budgeting.law import Known
-    from compiler.estimate.optimum import Market, Within
-    from compiler.estimate.serving import Rates
+    from compiler.estimate.law.optimum import Market, Within
+    from compiler.estimate.law.serving import Rates
     from schemas.plan import ServingPlan
 
 __all__ = ["Batch", "Draft", "Efforts", "Targets"]

@@ -13,8 +13,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from compiler.catalogue import Device
-from compiler.estimate.habits import habits_of
-from compiler.estimate.memory import peak
+from compiler.estimate.memory.habits import habits_of
+from compiler.estimate.memory.peak import peak
 from compiler.estimate.workload import Layout, Workload
 from compiler.passes.parallelism import numerics_of, shape_of
 from schemas.plan import HardwarePlan, RunPlan

@@ -17,8 +17,8 @@ import numpy as np
 
 from benchmarks.calibrate.problem import Array, Problem, Run, load, quantile
 from benchmarks.calibrate.results import write_results
-from compiler.estimate.calibration import generation
-from compiler.estimate.speed import class_names
+from compiler.estimate.speed.calibration import generation
+from compiler.estimate.speed.predict import class_names
 
 __all__ = ["main"]
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.calibrate.memory          the tables of RESULTS.md
     python -m benchmarks.calibrate.memory --write  writes them there
-    python -m benchmarks.calibrate.memory --fit    fits Aleph Alpha's constants again (compiler/estimate/habits.py)
+    python -m benchmarks.calibrate.memory --fit    fits Aleph Alpha's constants again (compiler/estimate/memory/habits.py)
 
 The only constants that many runs determine are those of the `scaling` stack: 304 of its 503 runs ended out of memory, next to
 others that differ by one step of the micro-batch. They are fitted by logistic regression on log(budget / peak), in units of
@@ -22,9 +22,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 
-from compiler.estimate.habits import Habits, habits_of
-from compiler.estimate.memory import budget_bytes, peak
-from compiler.estimate.table import Unjudged, read_rows, workload_of
+from compiler.estimate.memory.habits import Habits, habits_of
+from compiler.estimate.memory.peak import budget_bytes, peak
+from compiler.estimate.rows.table import Unjudged, read_rows, workload_of
 from compiler.estimate.workload import Workload
 
 RUNS = Path(__file__).parent / "runs.csv"

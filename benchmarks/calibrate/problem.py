@@ -19,10 +19,10 @@ import numpy.typing as npt
 from scipy.optimize import least_squares
 from scipy.sparse import csr_matrix
 
-from compiler.estimate.calibration import LIMITS, RATES, Rates, factor_keys, measured_share, power_ratio
-from compiler.estimate.table import read_rows, workload_of
-from compiler.estimate.timing import step_parts
-from compiler.estimate.work import Work, work_of
+from compiler.estimate.rows.table import read_rows, workload_of
+from compiler.estimate.speed.calibration import LIMITS, RATES, Rates, factor_keys, measured_share, power_ratio
+from compiler.estimate.speed.timing import step_parts
+from compiler.estimate.speed.work import Work, work_of
 from compiler.estimate.workload import Workload
 
 __all__ = ["RUNS", "Array", "Problem", "Run", "load", "quantile"]
@@ -37,7 +37,7 @@ _STEP: Final = 1e-6
 # Prior width of the watts exponent around 0.5.
 POWER: Final = 0.25
 
-# How far a rate itself may lie from its guess in compiler/estimate/calibration.py, as a standard deviation of the logarithm.
+# How far a rate itself may lie from its guess in estimate/speed/calibration.py: standard deviation of its logarithm.
 _OF_RATE: Final[Mapping[str, float]] = {
     "matmul": 0.15,
     "head": 0.2,

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.calibrate.problem import RUNS, Array, Problem, Run, quantile
-from compiler.estimate.table import Unjudged, read_rows, workload_of
-from compiler.estimate.work import model_flops_per_token, peak_rate
+from compiler.estimate.rows.table import Unjudged, read_rows, workload_of
+from compiler.estimate.speed.work import model_flops_per_token, peak_rate
 
 __all__ = ["summary", "write_results"]
 

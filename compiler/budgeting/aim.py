@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from compiler.draft import Draft, Efforts
-from compiler.estimate.optimum import Goal
-from compiler.estimate.scaling_law import ScalingLaw
+from compiler.estimate.law.optimum import Goal
+from compiler.estimate.law.scaling_law import ScalingLaw
 
 __all__ = ["ESTIMATED", "Aim", "aim_of", "target_key"]
 

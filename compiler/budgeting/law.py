@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from compiler.draft import Draft
-from compiler.estimate.law_data import MAX_BYTES, Fault, Runs, enough, read_runs
-from compiler.estimate.law_fit import Fit, fit
-from compiler.estimate.scaling_law import LAWS, ScalingLaw
+from compiler.estimate.law.data import MAX_BYTES, Fault, Runs, enough, read_runs
+from compiler.estimate.law.fit import Fit, fit
+from compiler.estimate.law.scaling_law import LAWS, ScalingLaw
 from schemas.budget import Law, ScalingLawName
 from schemas.diagnostics import Diagnostic, Span
 from schemas.plan import LawPlan

@@ -8,8 +8,8 @@ from typing import Final
 
 from compiler.budgeting.aim import Aim
 from compiler.draft import Draft
-from compiler.estimate.optimum import Market
-from compiler.estimate.scaling_law import train_flops
+from compiler.estimate.law.optimum import Market
+from compiler.estimate.law.scaling_law import train_flops
 from schemas.units import format_count, format_seconds, format_tokens, format_usd
 
 __all__ = ["line_for", "line_for_tokens", "place_of"]

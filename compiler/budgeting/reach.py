@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 from compiler.budgeting.aim import Aim
 from compiler.budgeting.lines import line_for, place_of
 from compiler.draft import Draft
-from compiler.estimate.optimum import Goal, Market, Unreachable, Within
-from compiler.estimate.scaling_law import Point
+from compiler.estimate.law.optimum import Goal, Market, Unreachable, Within
+from compiler.estimate.law.scaling_law import Point
 from schemas.diagnostics import Diagnostic
 from schemas.units import format_count, format_tokens
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from compiler.catalogue import Device, devices
 from compiler.draft import Draft
-from compiler.estimate.serving import Rates, peak_of, usd_per_flop
+from compiler.estimate.law.serving import Rates, peak_of, usd_per_flop
 from compiler.frontend.suggest import closest
 from schemas.budget import Inference, ServingFormat
 from schemas.plan import ServingPlan

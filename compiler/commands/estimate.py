@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from compiler.commands.common import report
-from compiler.estimate.judge import PREDICTED, judge
-from compiler.estimate.measured import Skipped, measured_steps
-from compiler.estimate.site import Site, calibrate, read_site, write_site
-from compiler.estimate.table import INPUTS, Row, read_rows
+from compiler.estimate.rows.judge import PREDICTED, judge
+from compiler.estimate.rows.measured import Skipped, measured_steps
+from compiler.estimate.rows.table import INPUTS, Row, read_rows
+from compiler.estimate.speed.site import Site, calibrate, read_site, write_site
 from compiler.job.atomic import write_file
 from compiler.render.console import Exit, Format, emit_json, say, warn
 from schemas.diagnostics import Diagnostic, DiagnosticsError

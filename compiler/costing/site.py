@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from compiler.draft import Draft
-from compiler.estimate.site import Site, read_site
+from compiler.estimate.speed.site import Site, read_site
 
 __all__ = ["known_site"]
 

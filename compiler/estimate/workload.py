@@ -1,7 +1,7 @@
 """What an estimate knows of one optimizer step: shape, numbers, layout, machine. Recipes and measured rows both become this.
 
 Memory and speed are functions of a `Workload` and nothing else, so a plan is judged by the very formulas that were calibrated
-on published runs (compiler/estimate/table.py reads those).
+on published runs (compiler/estimate/rows/table.py reads those).
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Workload:
         accumulation: micro-batches of a step (with pipeline stages: those that fill the pipeline).
         attention: kernel of attention.
         recompute: activation checkpointing.
-        stack: software whose behaviour the calibration knows (`composer`, `megatron`, ...; see compiler/estimate/table.py).
+        stack: software whose behaviour the calibration knows (`composer`, `megatron`, ...; see compiler/estimate/rows/table.py).
         release: of the stack, where the calibration tells releases apart (`torch-1.12`); empty is the newest known.
         fused_norm: norms run in a kernel of their own, which reads and writes once and keeps its input only.
         compiled: torch.compile or an XLA-like whole-graph compiler fuses pointwise work.

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from compiler.estimate.memory import fits, largest_microbatch
-from compiler.estimate.site import Site
-from compiler.estimate.speed import speed
+from compiler.estimate.memory.peak import fits, largest_microbatch
+from compiler.estimate.speed.predict import speed
+from compiler.estimate.speed.site import Site
 from compiler.estimate.workload import Recompute, Sharding, Workload
 
 __all__ = ["Choice", "choose", "describe", "layouts", "why"]

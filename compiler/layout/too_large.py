@@ -9,7 +9,7 @@ from typing import Final
 from compiler.catalogue import devices
 from compiler.draft import Draft
 from compiler.estimate.architecture import Dimensions, count_parameters, solve
-from compiler.estimate.memory import budget_bytes, fits, peak
+from compiler.estimate.memory.peak import budget_bytes, fits, peak
 from compiler.estimate.workload import Workload
 from compiler.layout.choice import choose, layouts
 from schemas.diagnostics import Diagnostic

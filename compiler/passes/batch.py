@@ -7,7 +7,7 @@ import math
 from compiler.budgeting.aim import ESTIMATED, Aim
 from compiler.budgeting.lines import line_for, line_for_tokens, place_of
 from compiler.draft import Batch, Draft
-from compiler.estimate.scaling_law import train_flops
+from compiler.estimate.law.scaling_law import train_flops
 from schemas.budget import TARGETS
 from schemas.diagnostics import Diagnostic
 from schemas.units import format_count, format_tokens

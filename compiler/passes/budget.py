@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from compiler.draft import Draft
-from compiler.estimate.optimum import Market, Unreachable
-from compiler.estimate.scaling_law import Point, inference_flops, train_flops
+from compiler.estimate.law.optimum import Market, Unreachable
+from compiler.estimate.law.scaling_law import Point, inference_flops, train_flops
 from compiler.passes.targets import objective_of
 from schemas.diagnostics import Severity
 from schemas.plan import BudgetPlan, ChoicePlan

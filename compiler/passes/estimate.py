@@ -8,8 +8,8 @@ from compiler.costing.site import known_site
 from compiler.costing.times import Costs, costs_of
 from compiler.draft import Draft
 from compiler.estimate.cost import OVERHEAD_SPREAD, Times, best_interval_seconds, co2e_kg, energy_kwh, restarts
-from compiler.estimate.memory import budget_bytes, peak
-from compiler.estimate.speed import Speed, speed
+from compiler.estimate.memory.peak import budget_bytes, peak
+from compiler.estimate.speed.predict import Speed, speed
 from compiler.estimate.workload import Workload
 from compiler.passes.parallelism import workload
 from compiler.provenance import Because, From, Reason
@@ -109,7 +109,7 @@ def _check_saving(draft: Draft, costs: Costs, step_seconds: float) -> Draft:
 def _reasons(fast: Speed) -> dict[str, Because]:
     money = Reason("hours in which devices are held x devices x price; preparing needs none: `--steps before-train`")
     time = Reason("measured and published constants, checkpoints and failures by Daly 2006 (compiler/estimate/cost.py)")
-    memory = Reason("the fullest instant of one device, part by part (compiler/estimate/memory.py)")
+    memory = Reason("the fullest instant of one device, part by part (compiler/estimate/memory/peak.py)")
     named = {"usd": money, "time": time, "hours": time, "peak_memory_bytes": memory, "memory": memory}
     found: dict[str, Because] = {"": Reason(f"speed of one optimizer step: {fast.method}")}
     for field in Estimate.model_fields:

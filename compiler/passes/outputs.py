@@ -8,7 +8,7 @@ from typing import Final
 from compiler.costing.times import saving_of
 from compiler.draft import Draft
 from compiler.estimate.cost import best_interval_seconds
-from compiler.estimate.speed import speed
+from compiler.estimate.speed.predict import speed
 from compiler.passes.parallelism import workload
 from compiler.provenance import Because, From, Reason
 from schemas.plan import CheckpointsPlan, EvaluationPlan, ExecutionPlan, LoggingPlan, SlurmPlan

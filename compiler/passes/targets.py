@@ -10,7 +10,7 @@ from compiler.budgeting.law import known_law
 from compiler.budgeting.reach import choose, out_of_reach
 from compiler.budgeting.serving import rates, serving
 from compiler.draft import Draft, Efforts, Targets
-from compiler.estimate.optimum import Limits, Market, Within
+from compiler.estimate.law.optimum import Limits, Market, Within
 from schemas.budget import Budget, BudgetObjective
 from schemas.units import format_tokens, format_usd
 

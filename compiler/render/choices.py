@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from compiler.estimate.scaling_law import inference_flops, train_flops
+from compiler.estimate.law.scaling_law import inference_flops, train_flops
 from compiler.render import figures
 from schemas.plan import RunPlan
 

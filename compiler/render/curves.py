@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from compiler.estimate.optimum import Limits, Market
-from compiler.estimate.scaling_law import ScalingLaw
+from compiler.estimate.law.optimum import Limits, Market
+from compiler.estimate.law.scaling_law import ScalingLaw
 from compiler.render.choices import Life, choices, life_of
 from schemas.plan import RunPlan
 

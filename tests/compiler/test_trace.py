@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from compiler.cli import app
-from compiler.estimate.habits import habits_of
-from compiler.estimate.memory import peak
+from compiler.estimate.memory.habits import habits_of
+from compiler.estimate.memory.peak import peak
 from compiler.trace import compare, workload_of
 from schemas.plan import RunPlan
 from tests.recipes import MINIMAL, plan_text

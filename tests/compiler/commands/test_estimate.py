@@ -14,8 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 from compiler.cli import app
-from compiler.estimate.judge import PREDICTED
-from compiler.estimate.site import MeasuredStep, calibrate, write_site
+from compiler.estimate.rows.judge import PREDICTED
+from compiler.estimate.speed.site import MeasuredStep, calibrate, write_site
 from compiler.job.emit import emit
 from compiler.pipeline import compile_recipe
 

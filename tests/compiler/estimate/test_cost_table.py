@@ -9,7 +9,7 @@ import pytest
 
 from compiler.estimate.architecture import flops_per_token
 from compiler.estimate.cost import training_usd
-from tests.compiler.estimate.test_scaling_law import close
+from tests.compiler.estimate.law.test_scaling_law import close
 
 PEAK = 312e12
 LENGTH = 2048

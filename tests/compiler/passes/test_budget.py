@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.estimate.scaling_law import LAWS
+from compiler.estimate.law.scaling_law import LAWS
 from schemas.diagnostics import Diagnostic, Severity
 from schemas.plan import RunPlan
-from tests.compiler.estimate.test_scaling_law import close
+from tests.compiler.estimate.law.test_scaling_law import close
 from tests.recipes import compile_text, plan_text
 
 RECIPE = """\

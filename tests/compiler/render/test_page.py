@@ -179,8 +179,8 @@ def test_curves_pass_through_the_choice() -> None:
     assert d == pytest.approx(free.budget.tokens, rel=0.03)
     assert n == pytest.approx(622e6, rel=0.02)
     # Sardana et al., eq. 3, solved by the compiler's own bracketed root
-    from compiler.estimate.optimum import Market
-    from compiler.estimate.scaling_law import LAWS
+    from compiler.estimate.law.optimum import Market
+    from compiler.estimate.law.scaling_law import LAWS
 
     best = Market(LAWS["besiroglu"], 57e9).best("loss", free.budget.loss)
     cheapest = min(life_curve(free), key=lambda sample: sample.life.flops)

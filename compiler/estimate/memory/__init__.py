@@ -1,0 +1,1 @@
+"""Bytes that one device needs at its fullest instant, part by part."""

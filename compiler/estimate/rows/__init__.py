@@ -1,0 +1,1 @@
+"""Rows of published or own measurements as workloads, and what the estimates say of them."""
