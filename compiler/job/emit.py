@@ -157,14 +157,17 @@ def _refuse_foreign(target: Path) -> None:
     if target.is_symlink():
         raise foreign
     try:
+        before = target.stat()
         names = os.listdir(target)
+        same = os.path.samestat(before, target.stat())
     except FileNotFoundError:  # also where another process is just replacing it
         return
     except NotADirectoryError:
         if os.path.lexists(target):
             raise foreign from None
         raise  # a folder above it is none
-    if names and "plan.yaml" not in names:
+    # A folder that was replaced while it was read is being emptied elsewhere: what it still held says nothing.
+    if same and names and "plan.yaml" not in names:
         raise _refused(f"{target} is in the way: it is not a job folder, since it holds no plan.yaml")
 
 
