@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import torch
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 __all__ = ["FakeGpu"]
@@ -49,8 +50,11 @@ class FakeGpu(TorchFunctionMode):
     ) -> Any:
         """One call of a torch function."""
         kwargs = kwargs or {}
-        if func is functional.scaled_dot_product_attention and self._fused(*args[:2], **kwargs):
-            return self._attention(*args[:3])
+        if func is functional.scaled_dot_product_attention:
+            if self._fused(*args[:2], **kwargs):
+                return self._attention(*args[:3])
+            with sdpa_kernel(SDPBackend.MATH):  # newer torch has a CPU kernel where CUDA has none
+                return func(*args, **kwargs)
         if func is functional.dropout:
             return _dropout(*args, **kwargs)
         if func in _FP32 and self._compute is not None:

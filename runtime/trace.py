@@ -127,8 +127,7 @@ class _Step:
         with _compute(plan):
             parts = language_model_loss(self.outputs, tokens, plan.objective.z_loss)
             loss = _with_teacher(plan, self.outputs, parts)["total"]
-        with _fake_gpu(plan):
-            torch.autograd.backward(loss)  # `loss.backward()` would be a function of the mode, and run outside of it
+        torch.autograd.backward(loss)
         self._end("embedding")
 
     def step(self, *, watched: bool) -> None:
@@ -153,7 +152,9 @@ def _build(plan: RunPlan, layers: int) -> PreTrainedModel:
     model: PreTrainedModel = AutoModelForCausalLM.from_config(config, attn_implementation=kind).train()
     compat.attend_without_masks(model)
     if plan.parallelism.activation_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        # The backward pass may run outside of all modes, so a recomputed block brings its own.
+        settings = {"use_reentrant": False, "context_fn": lambda: (contextlib.nullcontext(), _fake_gpu(plan))}
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=settings)
     if plan.parallelism.strategy == "fsdp" and plan.precision.compute != "fp32":
         for weight in model.parameters():
             weight.data = weight.data.to(torch.bfloat16)
