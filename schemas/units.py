@@ -32,10 +32,7 @@ __all__ = [
     "Usd",
     "Watts",
     "format_bytes",
-    "format_carbon",
     "format_count",
-    "format_energy",
-    "format_flops",
     "format_seconds",
     "format_tokens",
     "format_usd",
@@ -340,18 +337,3 @@ def format_seconds(value: float) -> str:
     if value < 360_000:
         return f"{value / 3600:.3g} h"
     return f"{value / 86400:.4g} d"
-
-
-def format_flops(value: float) -> str:
-    """`1e22` -> `1.00e+22 FLOP`."""
-    return f"{value:.3g} FLOP"
-
-
-def format_energy(value: float) -> str:
-    """Kilowatt-hours: `4200` -> `4.2 MWh`; watt-hours below one."""
-    return _short(value * 1e3, ((1e9, " GWh"), (1e6, " MWh"), (1e3, " kWh"), (1, " Wh")))
-
-
-def format_carbon(value: float) -> str:
-    """Kilograms of CO2 equivalents: `4200` -> `4.2 t CO2e`; grams below one."""
-    return _short(value * 1e3, ((1e9, " kt"), (1e6, " t"), (1e3, " kg"), (1, " g"))) + " CO2e"
