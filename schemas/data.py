@@ -8,6 +8,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from schemas.base import Float, Fraction, Frozen, Integer, Name, Text
+from schemas.curriculum import Curriculum
 from schemas.techniques.sequence_length_warmup import SequenceLengthWarmup
 from schemas.units import Bytes, Time, Tokens, TrainingTime
 
@@ -15,6 +16,7 @@ __all__ = [
     "SOURCE_KINDS",
     "BuiltinSource",
     "Data",
+    "DomainUpsampling",
     "FilesSource",
     "HubSource",
     "JsonlSource",
@@ -23,6 +25,7 @@ __all__ = [
     "ParquetSource",
     "Selection",
     "Source",
+    "Transition",
 ]
 
 SOURCE_KINDS = ("files", "jsonl", "parquet", "hf", "mds", "builtin")
@@ -36,6 +39,12 @@ class _Source(Frozen):
     )
     max_epochs: Float | None = Field(
         None, gt=0, le=1e6, description="Times its unique tokens may be drawn; the run refuses to go beyond."
+    )
+    min_tokens: Tokens | None = Field(
+        None, gt=0, description="Tokens of it that the run must draw at least; a mixture that draws fewer is an error."
+    )
+    curriculum: Curriculum | None = Field(
+        None, description="Order in which this source is read; instead of `data.curriculum`, if there is one."
     )
     on_error: Literal["stop", "skip"] = Field(
         "stop", description="What a broken document does: stop the run, or be left out and counted."
@@ -124,6 +133,10 @@ Source = Annotated[
 ]
 
 
+Transition = Literal["step", "linear", "cosine"]
+"""How weights get from one knot to the next."""
+
+
 class Knot(Frozen):
     """From here on, these are the shares of tokens."""
 
@@ -131,6 +144,28 @@ class Knot(Frozen):
         Time(0.0, "dur"), alias="from", description="Where the weights begin to hold; the first knot starts at 0dur."
     )
     weights: dict[Name, Fraction] = Field(min_length=1, description="Share of tokens of each source; they sum to 1.")
+    transition: Transition = Field(
+        "step",
+        description="How the weights get here from those of the knot before: all at once, or over the whole time between the "
+        "two knots, along a line or half a cosine.",
+    )
+
+
+class DomainUpsampling(Frozen):
+    """Upsample small domains at the end of training (Blakeney et al. 2024, arXiv 2406.03476); adds the mixture's last knot."""
+
+    fraction: Fraction = Field(
+        0.2, gt=0, lt=1, description="Last share of the run; 0.2 favours code and math, 0.1 broad knowledge."
+    )
+    weights: dict[Name, Fraction] = Field(
+        min_length=1, description="Shares of the upsampled sources among themselves; they sum to 1."
+    )
+    keep: Fraction = Field(
+        0.3, lt=1, description="Share of the general mix that stays, so that the distribution doesn't jump."
+    )
+    keep_sources: tuple[Name, ...] = Field(
+        (), description="Which sources of the general mix stay; default: all that aren't upsampled."
+    )
 
 
 class Selection(Frozen):
@@ -158,6 +193,24 @@ class Selection(Frozen):
         return self
 
 
+def _curriculum_kind(value: Any) -> str | None:
+    """The kind of an entry of `curriculum`; difficulty need not be said."""
+    if isinstance(value, Frozen):
+        return str(getattr(value, "kind", ""))
+    kind = value.get("kind", "difficulty") if isinstance(value, dict) else None
+    return kind if kind in ("difficulty", "sequence_length_warmup") else None
+
+
+AnyCurriculum = Annotated[
+    Annotated[Curriculum, Tag("difficulty")] | Annotated[SequenceLengthWarmup, Tag("sequence_length_warmup")],
+    Discriminator(
+        _curriculum_kind,
+        custom_error_type="curriculum_kind",
+        custom_error_message="a curriculum is of kind difficulty (then it says `by`) or sequence_length_warmup",
+    ),
+]
+
+
 class Data(Frozen):
     """Sources and how they are mixed over the run."""
 
@@ -166,5 +219,17 @@ class Data(Frozen):
     )
     sources: dict[Name, Source] = Field(min_length=1, description="Named data sets.")
     mixture: tuple[Knot, ...] = Field((), description="Shares over time; without it every source has the same share.")
-    curriculum: SequenceLengthWarmup | None = Field(None, description="Order of difficulty; see docs/techniques/.")
+    domain_upsampling: DomainUpsampling | None = Field(
+        None, description="A last phase that upsamples small domains; short for one more knot of `mixture`."
+    )
+    curriculum: AnyCurriculum | tuple[AnyCurriculum, ...] = Field(
+        (), description="Order of difficulty over all sources, length of sequences, or a list of both."
+    )
+    shuffle_block: Integer = Field(
+        1 << 18,
+        ge=1,
+        le=1 << 40,
+        description="Samples of neighbouring shards (in their shuffled order) that are shuffled together: more mixes better, "
+        "fewer needs less memory and fewer shards at hand.",
+    )
     selection: Selection = Field(Selection(), description="Which documents are kept.")

@@ -12,7 +12,8 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from schemas.base import Float, Fraction, Frozen, Integer, Name, Text
-from schemas.data import Selection, Source
+from schemas.curriculum import CurriculumPlan
+from schemas.data import Selection, Source, Transition
 from schemas.evaluation import MLflow, TensorBoard, WandB
 from schemas.forecast import BudgetPlan, ChoicePlan, Estimate, HardwarePlan, LawPlan, ServingPlan
 from schemas.model import Family
@@ -49,10 +50,10 @@ __all__ = [
     "TrainingPlan",
 ]
 
-FORMAT_VERSION = "1.1"
+FORMAT_VERSION = "1.2"
 """major.minor: a reader ignores a newer minor and refuses another major."""
 
-StepKind = Literal["tokenizer", "prepare", "train", "evaluate", "export"]
+StepKind = Literal["tokenizer", "prepare", "score", "train", "evaluate", "export"]
 
 
 class ObjectivePlan(Frozen):
@@ -109,6 +110,9 @@ class PhasePlan(Frozen):
     start_token: Integer
     end_token: Integer
     sources: dict[Name, SourceShare]
+    transition: Transition = Field(
+        "step", description="linear, cosine: one of the pieces, neighbours in the list, of which a transition is made."
+    )
 
 
 class DataPlan(Frozen):
@@ -117,6 +121,8 @@ class DataPlan(Frozen):
     sequence_length: Integer
     sources: dict[Name, Source]
     phases: tuple[PhasePlan, ...]
+    shuffle_block: Integer
+    curricula: dict[Name, CurriculumPlan] = Field(description="By source; the others are read in random order.")
     selection: Selection
 
 
@@ -229,7 +235,7 @@ class Step(Frozen):
     id: Name
     kind: StepKind
     inputs: tuple[Name, ...] = Field(description="Ids of the steps whose outputs it reads.")
-    source: Name | None = Field(description="prepare: the source it prepares.")
+    source: Name | None = Field(description="prepare, score: the source it works on.")
     devices: Integer = Field(description="Processes it runs on; 1 for work on data.")
     seconds: Float = Field(description="Estimate.")
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from compiler.apportion import apportion
+from compiler.curricula import curricula
 from compiler.draft import Draft
 from compiler.frontend.suggest import closest
 from compiler.provenance import Because, From, Reason
@@ -165,6 +166,8 @@ def data(draft: Draft) -> Draft:
         sequence_length=said.sequence_length,
         sources={name: said.sources[name] for name in sorted(said.sources)},
         phases=phases,
+        shuffle_block=said.shuffle_block,
+        curricula=curricula(draft),
         selection=said.selection,
     )
     rule = "share of the phase's samples by largest remainder; phases end on batch boundaries"
@@ -172,6 +175,11 @@ def data(draft: Draft) -> Draft:
     for i, span in enumerate(spans):
         whole = Reason("every source the same share, as the recipe gives no mixture")
         why[f"phases[{i}]"] = whole if span.knot is None else From(f"data.mixture[{span.knot}].weights", rule)
+    why["curricula"] = Reason("the recipe gives no curriculum")
+    for name in section.curricula:
+        own = draft.recipe.data.sources[name].curriculum
+        home = draft.path("data", "sources", name, "curriculum") if own else "data.curriculum"
+        why[draft.path("curricula", name)] = From(home)
     for name in section.sources:
         why[draft.path("sources", name)] = From(draft.path("data", "sources", name))
     return draft.fill("data", section, why)
