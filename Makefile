@@ -69,8 +69,9 @@ bench: $(STAMP) ## the tables of benchmarks/
 mutate: $(STAMP) ## 10,000 mutated recipes: a plan or diagnostics, never a traceback
 	$(BIN)/python -m benchmarks.mutate --count 10000
 
-kill-resume: $(STAMP) ## kill -9 the demo's training three times, compare the last loss bit by bit
+kill-resume: $(STAMP) ## kill -9 and go on, here and on other machines: the same loss, no sample lost or repeated
 	$(BIN)/python -m benchmarks.kill_resume
+	$(BIN)/python -m benchmarks.kill_resume --elastic --kills 10
 
 calibration: $(STAMP) ## fit the estimates to the published runs again, with all tables that follow (20 minutes)
 	$(BIN)/python -m benchmarks.calibrate.fit

@@ -8,7 +8,7 @@ from fractions import Fraction
 __all__ = ["apportion"]
 
 
-def apportion(total: int, weights: Mapping[str, float]) -> dict[str, int]:
+def apportion(total: int, weights: Mapping[str, float] | Mapping[str, Fraction]) -> dict[str, int]:
     """Split `total` things by weight: the parts sum to `total`, and each is within 1 of its exact share.
 
     Largest remainder (Hamilton); equal remainders go to the first name in alphabetical order, so that the order of the

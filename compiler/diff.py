@@ -1,4 +1,4 @@
-"""What differs between two plans, who set it, and whether a checkpoint of the old one may be continued."""
+"""What differs between two plans, who set it, and which checkpoints of the old one may be continued."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any, Final, Literal
 
 from compiler.frontend.spans import PathKey, format_path, parse_path
 from compiler.provenance import lookup
-from schemas.fingerprint import resume_conflicts
 from schemas.plan import Provenance, RunPlan
+from schemas.resume import last_step, resume_conflicts
 
 __all__ = ["ABSENT", "Change", "Kind", "PlanDiff", "diff"]
 
@@ -69,8 +69,19 @@ class PlanDiff:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why a checkpoint of the old plan can't be continued under the new one; empty if it can."""
+        """Why no checkpoint of the old plan can be continued under the new one; empty if those up to `last_step` can."""
         return tuple(f"{path}: {reason}" for path, reason in resume_conflicts(self.old, self.new))
+
+    @property
+    def last_step(self) -> int:
+        """Last step of the old plan whose checkpoint may be continued under the new one; 0 if none may."""
+        return last_step(self.old, self.new)
+
+    @property
+    def has_another_schedule(self) -> bool:
+        """Whether the learning rate goes on along another curve, which is allowed and may be a jump."""
+        old, new = self.old.training, self.new.training
+        return (old.schedule, old.steps, old.optimizer.lr) != (new.schedule, new.steps, new.optimizer.lr)
 
     @property
     def counts(self) -> tuple[int, int, int]:

@@ -74,7 +74,7 @@ def _clash(one: str, other: str, shared: bool) -> bool:
 def unmet(draft: Draft, parts: tuple[Lowered, ...]) -> list[Diagnostic]:
     """Findings for requirements that don't hold."""
     return [
-        draft.diagnostic("RC203", need.message, *parse_path(need.path), help=need.help)
+        draft.diagnostic("RC203", need.message, *part.path, need.key, help=need.help)
         for part in parts
         for need in part.fragment.requires
         if not need.holds

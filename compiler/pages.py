@@ -46,16 +46,25 @@ def recipe_page(schema: Schema) -> str:
     """Markdown page of all keys of the recipe's schema: type, default, meaning."""
     needs = schema["then"]
     parts = [_NOTE, "", _RECIPE_INTRO, "## Top level\n", _table(schema, needs.get("required", ()))]
-    for path, section, needed in _sections("", schema, schema, needs):
-        parts += [f"## {path}\n", f"{section['description']}\n", _table(section, needed)]
+    homes: dict[str, str] = {}
+    titles: set[str] = set()
+    for title, name, needed in _sections("", schema, schema, needs):
+        section = schema["$defs"][name]
+        if name not in homes:
+            parts += [f"## {title}\n", f"{section['description']}\n", _table(section, needed)]
+        elif title not in titles:  # the same section of several kinds of source stands there once
+            parts += [f"## {title}\n", f"{section['description']} Its keys are those of `{homes[name]}`.\n"]
+        homes.setdefault(name, title)
+        titles.add(title)
     return "\n".join(parts)
 
 
-def _sections(prefix: str, owner: Schema, schema: Schema, needs: Schema) -> Iterator[tuple[str, Schema, Sequence[str]]]:
-    """Every section with the place where it stands and its required keys, depth first in the order of keys."""
+def _sections(prefix: str, owner: Schema, schema: Schema, needs: Schema) -> Iterator[tuple[str, str, Sequence[str]]]:
+    """Title and name of every section where it stands, with its required keys, depth first in the order of keys."""
     for key, value in owner["properties"].items():
         below: Schema = needs.get("properties", {}).get(key, {})
-        for suffix, reference in _references(value):
+        references = tuple(_references(value))
+        for suffix, reference in references:
             section = schema["$defs"][reference]
             path = f"{prefix}{key}{suffix}"
             needed = section.get("required", below.get("required", ()))
@@ -63,7 +72,10 @@ def _sections(prefix: str, owner: Schema, schema: Schema, needs: Schema) -> Iter
             if path == "data.sources.NAME":  # its required key says where the source comes from
                 needed = [kind for kind in SOURCE_KINDS if kind in section["properties"]]
                 title = f"{path} ({needed[0]})"
-            yield title, section, needed
+            elif len(references) > 1:
+                kinds = _flat(section["properties"].get("kind", {}))
+                title = f"{path} ({next(choice['const'] for choice in kinds if 'const' in choice)})"
+            yield title, reference, needed
             yield from _sections(f"{path}.", section, schema, below)
 
 

@@ -74,6 +74,7 @@ def recipe_schema() -> Schema:
         _closed(model.model_json_schema(by_alias=True, schema_generator=_Generator)) for model in (Recipe, Preamble)
     )
     definitions: Schema = schema["$defs"]
+    definitions["Data"]["properties"]["curriculum"] = _any(definitions["Data"]["properties"]["curriculum"])
     needs = _loosen(schema, definitions)
     properties: Schema = preamble["properties"] | schema["properties"]
     for (owner, key), (name, short) in _SHORTHANDS.items():
@@ -122,6 +123,17 @@ def _closed(schema: Any) -> Any:
     return closed
 
 
+def _any(schema: Schema) -> Schema:
+    """A union of which any member will do: entries that inherit their `kind` can't be told apart. Unions within are opened."""
+    if "items" in schema:
+        return schema | {"items": _any(schema["items"])}
+    if "oneOf" not in schema:
+        return schema
+    members = [_any(member) for member in schema["oneOf"]]
+    flat = [inner for member in members for inner in member.get("anyOf", (member,))]
+    return {key: value for key, value in schema.items() if key != "oneOf"} | {"anyOf": flat}
+
+
 def _loosen(recipe: Schema, definitions: Schema) -> Schema:
     """Take `required` out of what may be inherited in part; returns it as a condition for recipes without `extends`.
 
@@ -150,10 +162,11 @@ def _needs(schema: Schema, definitions: Schema) -> Schema:
     found: Schema = {"required": schema["required"]} if "required" in schema else {}
     below: Schema = {}
     for key, value in schema.get("properties", {}).items():
-        for name in (choice["$ref"].rpartition("/")[2] for choice in _choices(value) if "$ref" in choice):
-            need = _needs(definitions[name], definitions)
-            if need:
-                below[key] = need
+        names = [choice["$ref"].rpartition("/")[2] for choice in _choices(value) if "$ref" in choice]
+        # Which keys a union needs depends on which of its members stands there.
+        need = _needs(definitions[names[0]], definitions) if len(names) == 1 else {}
+        if need:
+            below[key] = need
     return found | ({"properties": below} if below else {})
 
 

@@ -21,15 +21,18 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
+from runtime.data_report import data_report, differences
 from runtime.errors import RunError, RunFailed
 from runtime.execute import Outcome, execute
 from runtime.files import write_bytes
 from runtime.layout import Layout
 from runtime.load import load_plan
 from runtime.lock import hold
+from runtime.mixture_plot import draw_mixture
 from runtime.plots import draw_loss
 from runtime.report import write_report
 from runtime.resume import adopt
+from runtime.scoring.models import check_models
 from runtime.spend import Spend, cap_error
 from runtime.status import Status, rank, say, show_error, soften_streams, world_size
 from runtime.summary import summary
@@ -124,7 +127,7 @@ def _guarded(plan: RunPlan, layout: Layout, options: argparse.Namespace, chosen:
         with _signals():
             status.begin(None)
             outcome = _run(plan, layout, options, chosen)
-        return _ended(outcome, plan, status)
+        return _ended(outcome, plan, layout, status)
     except SystemExit as stop:
         if stop.code not in _STOPPED:
             raise
@@ -141,11 +144,14 @@ def _guarded(plan: RunPlan, layout: Layout, options: argparse.Namespace, chosen:
         return known.exit_code
 
 
-def _ended(outcome: Outcome, plan: RunPlan, status: Status) -> int:
+def _ended(outcome: Outcome, plan: RunPlan, layout: Layout, status: Status) -> int:
     """Tell how a run ended that did not fail. At its cap only the first rank fails, last: torchrun would kill the others."""
     if outcome.state != "capped":
-        status.end(outcome.state, 0)
-        return 0
+        fault = _books_fault(outcome, plan, layout)
+        status.end("failed" if fault else outcome.state, fault.exit_code if fault else 0)
+        if fault is not None:
+            show_error(fault)
+        return fault.exit_code if fault else 0
     trained = next(record.values for record in outcome.records.values() if record.kind == "train")
     error = cap_error(plan, Spend(**trained["spend"]), trained["steps"], trained["seconds"])
     status.end("capped", error.exit_code)
@@ -153,8 +159,22 @@ def _ended(outcome: Outcome, plan: RunPlan, status: Status) -> int:
     return error.exit_code
 
 
+def _books_fault(outcome: Outcome, plan: RunPlan, layout: Layout) -> RunFailed | None:
+    """Our own fault, if a finished training drew other data than planned: told last, by the first rank alone."""
+    trained = next((record.values for record in outcome.records.values() if record.kind == "train"), {})
+    wrong = differences(data_report(plan.data, outcome.records, trained)) if rank() == 0 else ()
+    if not wrong:
+        return None
+    return RunFailed(
+        "RC902",
+        f"the run did not draw the data that was planned: {'; '.join(wrong)}",
+        f"the model is kept, with the mix that {layout.report} says; please report it, with that file and plan.yaml",
+    )
+
+
 def _run(plan: RunPlan, layout: Layout, options: argparse.Namespace, chosen: tuple[str, ...] | None) -> Outcome:
     folder_of(plan, layout.roots)  # a teacher that is missing would be found hours later, when training begins
+    check_models(plan, layout.roots)
     if rank() == 0:
         write_bytes(layout.run / "plan.yaml", options.plan.read_bytes())
         if options.resume_from is not None and world_size() == 1:
@@ -162,8 +182,9 @@ def _run(plan: RunPlan, layout: Layout, options: argparse.Namespace, chosen: tup
     outcome = execute(plan, layout, only=chosen)
     if rank() == 0:
         trained = any(record.kind == "train" for record in outcome.records.values())
-        if trained and not draw_loss(plan, layout.metrics, layout.run / "loss.png"):
-            (layout.run / "loss.png").unlink(missing_ok=True)
+        for draw, picture in ((draw_loss, layout.run / "loss.png"), (draw_mixture, layout.mixture)):
+            if trained and not draw(plan, layout.metrics, picture):
+                picture.unlink(missing_ok=True)
         ends = chosen is None or plan.steps[-1].id in chosen
         if ends and outcome.state == "finished" and len(outcome.records) == len(plan.steps):
             width = min(120, max(80, shutil.get_terminal_size().columns))

@@ -30,6 +30,8 @@ from runtime.precision import composer_precision, device_kind, fsdp_mixed_precis
 from runtime.preemption import StopSignal
 from runtime.spend import Meter
 from runtime.steps.base import Inputs
+from runtime.tokenizer import padding_id
+from schemas.data import MdsSource
 from schemas.plan import RunPlan
 
 if TYPE_CHECKING:
@@ -70,8 +72,10 @@ def build_training(
     sources = find_sources(plan, layout, inputs)
     check_draws(plan.data, sources)
     dataset = open_dataset(plan, layout, sources)
-    names = [source.name for source in sources]
-    ledger = Ledger(names, interval=plan.logging.interval_steps, steps=plan.training.steps)
+    if found is not None:
+        dataset.go_on_from(found.progress.samples)
+    unique = {source.name: source.train.samples for source in sources}
+    ledger = Ledger(plan, unique, padding=padding_of(plan, inputs))
     spend = SpendWatch(meter)
     saver = Saver(plan, layout.checkpoints, ledger, lambda: stop.received or spend.reached, found)
     model = build_model(plan, inputs["tokenizer"].values.get("eos_token_id"))
@@ -103,6 +107,12 @@ def build_training(
         progress_bar=False,
     )
     return Training(trainer, ledger, saver)
+
+
+def padding_of(plan: RunPlan, inputs: Inputs) -> int | None:
+    """The id of padding, where there may be any: text is packed by us without, ready-made samples may be filled up."""
+    ready_made = (isinstance(source, MdsSource) and source.content == "tokens" for source in plan.data.sources.values())
+    return padding_id(inputs["tokenizer"].folder) if any(ready_made) else None
 
 
 def join_ranks(plan: RunPlan) -> None:

@@ -15,7 +15,7 @@ import os
 import pickle
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -36,6 +36,7 @@ __all__ = [
     "Progress",
     "final_weights",
     "folder_name",
+    "hand_over",
     "latest",
     "newest_cost",
     "newest_whole",
@@ -70,6 +71,11 @@ class Progress:
         initial_loss: of the first batch.
         loss: of the last batch.
         samples: drawn, by source.
+        phases: samples drawn, by first token of their phase and source.
+        padding: tokens drawn that only fill samples up, by source.
+        truncated: tokens drawn that were cut off before the model, by source.
+
+    The last three are empty in checkpoints of versions that did not count them.
     """
 
     step: int
@@ -79,6 +85,9 @@ class Progress:
     initial_loss: float
     loss: float
     samples: dict[str, int]
+    phases: dict[str, dict[str, int]] = field(default_factory=dict)
+    padding: dict[str, int] = field(default_factory=dict)
+    truncated: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -91,6 +100,7 @@ class Checkpoint:
 
 
 class _Manifest(NamedTuple):
+    fingerprint: str
     resume_key: str
     progress: Progress
     files: dict[str, tuple[int, str]]
@@ -112,7 +122,7 @@ def save(folder: Path, plan: RunPlan, state: State, progress: Progress, world_si
 
     Args:
         folder: holds one folder a checkpoint.
-        plan: the checkpoint can be continued by plans with its resume key.
+        plan: the one that goes on from it; another one may take it over, see `hand_over`.
         state: tensors and plain values only.
         progress: names the folder.
         world_size: ranks that made it.
@@ -126,13 +136,27 @@ def save(folder: Path, plan: RunPlan, state: State, progress: Progress, world_si
         _write_state(state, path)
         manifest = {
             "format": FORMAT,
-            "plan": {"name": plan.name, "fingerprint": plan.fingerprint, "resume_key": plan.resume_key},
+            "plan": _identity(plan),
             "world_size": world_size,
             "progress": asdict(progress),
             "files": {STATE: {"bytes": path.stat().st_size, "sha256": hash_file(path)}},
         }
         write_json(temporary / MANIFEST, manifest)
     return target
+
+
+def _identity(plan: RunPlan) -> dict[str, str]:
+    return {"name": plan.name, "fingerprint": plan.fingerprint, "resume_key": plan.resume_key}
+
+
+def hand_over(folder: Path, plan: RunPlan) -> None:
+    """Make a copied checkpoint one of `plan`, which may go on from it: the caller has compared the plans.
+
+    The manifest says who made it, and is written anew, since files of a copy may be shared with the original.
+    """
+    stored = read_json(folder / MANIFEST)
+    (folder / MANIFEST).unlink()
+    write_json(folder / MANIFEST, {**stored, "plan": _identity(plan), "made_by": stored.get("made_by", stored["plan"])})
 
 
 def _write_state(state: State, path: Path) -> None:
@@ -175,9 +199,11 @@ def latest(folder: Path, plan: RunPlan, *, set_aside: bool = True) -> Checkpoint
     return None
 
 
-def newest_whole(folder: Path) -> Path | None:
-    """The newest checkpoint whose files are what its manifest says, of whatever plan; nothing is loaded."""
+def newest_whole(folder: Path, at_most: int | None = None) -> Path | None:
+    """The newest checkpoint, of a step up to `at_most`, whose files are what its manifest says; nothing is loaded."""
     for path in _newest_first(folder):
+        if at_most is not None and path.name > folder_name(at_most):
+            continue
         with contextlib.suppress(_DamagedError):
             _check_files(path, _manifest(path))
             return path
@@ -198,12 +224,19 @@ def read(path: Path, plan: RunPlan) -> Checkpoint:
     import torch
 
     manifest = _manifest(path)
-    if (resume_key := manifest.resume_key) != plan.resume_key:
+    if manifest.resume_key != plan.resume_key:
         raise Refused(
             "RC602",
-            f"the checkpoint {path} was made by a plan with another model, batch, data order or seed "
-            f"(resume key {resume_key[:8]}, this plan has {plan.resume_key[:8]})",
+            f"the checkpoint {path} was made by a plan with another model, batch, data or seed "
+            f"(resume key {manifest.resume_key[:8]}, this plan has {plan.resume_key[:8]})",
             "run the plan that made it, or remove the run's folder to start anew; `recipec diff` says what differs",
+        )
+    if manifest.fingerprint != plan.fingerprint:
+        # What differs may be the past of the mixture, which only a comparison of both plans shows.
+        raise Refused(
+            "RC602",
+            f"the checkpoint {path} was made by another plan (plan {manifest.fingerprint[:8]}, this is {plan.fingerprint[:8]})",
+            "remove it, and give the folder of its run with --resume-from, which compares the two plans",
         )
     _check_files(path, manifest)
     try:
@@ -242,8 +275,8 @@ def _manifest(path: Path) -> _Manifest:
             raise _DamagedError(f"its format is {stored['format']}, this version reads {FORMAT}")
         files = {name: (int(file["bytes"]), str(file["sha256"])) for name, file in stored["files"].items()}
         files[STATE]  # without it nothing would be checked
-        resume_key, progress = str(stored["plan"]["resume_key"]), Progress(**stored["progress"])
-        return _Manifest(resume_key, progress, files, int(stored["world_size"]))
+        plan, progress = stored["plan"], Progress(**stored["progress"])
+        return _Manifest(str(plan["fingerprint"]), str(plan["resume_key"]), progress, files, int(stored["world_size"]))
     except (KeyError, TypeError, AttributeError, ValueError):
         raise _DamagedError(f"{MANIFEST} is missing or not whole") from None
 

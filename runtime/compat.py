@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["attend_without_masks", "private_shared_memory", "rope_arguments"]
+__all__ = ["attend_without_masks", "private_shared_memory", "replaced_spanner", "rope_arguments"]
 
 _PLAIN_CAUSAL = "recipec_causal_sdpa"
+# Far more than a run is killed and started again within seconds.
+_SLOTS = 100
 
 
 def rope_arguments(theta: float) -> dict[str, Any]:
@@ -53,34 +55,73 @@ def private_shared_memory(run: Path, *, leads: bool) -> Iterator[None]:
 
     Streaming numbers its segments 0, 1, ... over all processes of a machine: two runs that start together take the same
     number, and segments of a killed run stop the next one ("Reused local directory"). The folder's lock makes sure that
-    nobody else uses this run's numbers.
+    nobody else uses this run's numbers. Each start takes another of them: seconds after a `kill -9`, Python's resource
+    tracker of the killed process removes segments by name, and would remove those of the next start.
 
     Args:
         run: folder of the run.
-        leads: whether this process is the first of its machine; it cleans up, the others come after a barrier.
+        leads: whether this process is the first of its machine; it cleans up. All ranks enter together.
     """
-    from streaming.base.constant import BARRIER_FILELOCK, CACHE_FILELOCK, SHM_TO_CLEAN
     from streaming.base.shared import prefix
 
     # Names are at most 31 characters long on macOS; the longest suffix has 19.
-    first = int.from_bytes(hashlib.sha256(str(run).encode()).digest()[:3], "big") * 1000 + 1_000_000
-
-    if leads:
-        for number in count(first):
-            found = [_unlink(prefix._get_path(number, name)) for name in SHM_TO_CLEAN]
-            for name in (BARRIER_FILELOCK, CACHE_FILELOCK):
-                lock = Path(tempfile.gettempdir(), prefix._get_path(number, name))
-                found.append(lock.exists())
-                lock.unlink(missing_ok=True)
-            if not any(found):
-                break
+    # Two nodes of a run may be one machine: two agents of torchrun, or two tasks of Slurm.
+    owner = f"{run}:{os.environ.get('NODE_RANK', '0')}"
+    first = int.from_bytes(hashlib.sha256(owner.encode()).digest()[:3], "big") * 1000 + 1_000_000
+    number = first + _agreed_slot(_clean(first) if leads else frozenset())
 
     original = prefix._each_prefix_int
-    prefix._each_prefix_int = lambda: count(first)
+    prefix._each_prefix_int = lambda: count(number)
     try:
         yield
     finally:
         prefix._each_prefix_int = original
+
+
+def _clean(first: int) -> frozenset[int]:
+    """Remove the segments and lock files of earlier starts of a run; which slots had any."""
+    from streaming.base.constant import BARRIER_FILELOCK, CACHE_FILELOCK, SHM_TO_CLEAN
+    from streaming.base.shared import prefix
+
+    found = set()
+    for slot in range(_SLOTS):
+        left = [_unlink(prefix._get_path(first + slot, name)) for name in SHM_TO_CLEAN]
+        for name in (BARRIER_FILELOCK, CACHE_FILELOCK):
+            lock = Path(tempfile.gettempdir(), prefix._get_path(first + slot, name))
+            left.append(lock.exists())
+            lock.unlink(missing_ok=True)
+        if any(left):
+            found.add(slot)
+    return frozenset(found)
+
+
+def _agreed_slot(used: frozenset[int]) -> int:
+    """A slot that was used on no machine, the same on all ranks."""
+    from torch import distributed
+
+    said: list[Any] = [(int.from_bytes(os.urandom(2), "big"), used)]
+    if distributed.is_available() and distributed.is_initialized():
+        said = [None] * distributed.get_world_size()
+        distributed.all_gather_object(said, (int.from_bytes(os.urandom(2), "big"), used))
+    start, taken = int(said[0][0]), frozenset[int]().union(*(slots for _, slots in said))
+    free = [slot for slot in range(_SLOTS) if slot not in taken] or list(range(_SLOTS))
+    return free[start % len(free)]
+
+
+@contextlib.contextmanager
+def replaced_spanner(replacement: type) -> Iterator[None]:
+    """Let StreamingDatasets made inside find shards by another class, built from the samples of each shard.
+
+    Streaming's own takes 8 bytes and more for every sample while it is built.
+    """
+    from streaming.base import dataset
+
+    original = dataset.Spanner
+    dataset.Spanner = replacement
+    try:
+        yield
+    finally:
+        dataset.Spanner = original
 
 
 def _unlink(name: str) -> bool:

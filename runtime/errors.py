@@ -30,6 +30,10 @@ class RunError(Exception):
         self.message = message
         self.remedy = remedy
 
+    def __reduce__(self) -> tuple[type[RunError], tuple[str, str, str]]:
+        """As it was, also when a process of a pool hands it on."""
+        return type(self), (self.code, self.message, self.remedy)
+
 
 class DataError(RunError):
     """The data, or what the recipe says of it, has errors."""

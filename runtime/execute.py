@@ -176,7 +176,11 @@ def _begin_training(place: Path, layout: Layout, started: Record) -> None:
         Refused: the inputs have changed since the run's checkpoints were made (RC602).
     """
     stored = read_record(place)
-    changed = [] if stored is None else [name for name, key in started.inputs.items() if stored.inputs.get(name) != key]
+    before = {} if stored is None else stored.inputs
+    # A source that an adopted run did not have is drawn later; schemas/resume.py has compared the others.
+    adopted = stored is not None and stored.key == ADOPTED
+    compared = [name for name in started.inputs if stored is not None and (name in before or not adopted)]
+    changed = [name for name in compared if before.get(name) != started.inputs[name]]
     if stored is not None and not changed and stored.key not in (started.key, ADOPTED):
         changed = ["the teacher"]  # of one plan, all else that a training's key holds
     if changed and layout.checkpoints.is_dir() and any(layout.checkpoints.glob("ba*")):

@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader, DistributedSampler
 
 from runtime import compat
 from runtime.callbacks.ledger import Ledger
-from runtime.data.planned_dataset import HeldOut, PlannedDataset, SampleRange, SourceData, collate
+from runtime.data.planned_dataset import HeldOut, PlannedDataset, collate
+from runtime.data.ranges import SampleRange, SourceData
 from runtime.errors import RunFailed
 from runtime.files import read_json
 from runtime.layout import Layout
@@ -47,6 +48,7 @@ def per_device_batch(plan: RunPlan) -> int:
 def find_sources(plan: RunPlan, layout: Layout, inputs: Inputs) -> tuple[SourceData, ...]:
     """Where each source's samples are, in the plan's order of sources."""
     results = {result.values["source"]: result for result in inputs.values() if "source" in result.values}
+    scores = {result.values["scored"]: result.folder for result in inputs.values() if "scored" in result.values}
     found = []
     for name, source in plan.data.sources.items():
         ready_made = isinstance(source, MdsSource) and source.content == "tokens"
@@ -57,6 +59,7 @@ def find_sources(plan: RunPlan, layout: Layout, inputs: Inputs) -> tuple[SourceD
                 column=source.column if isinstance(source, MdsSource) and ready_made else "tokens",
                 train=_range(result, "train", layout),
                 heldout=_range(result, "heldout", layout) if result.values["heldout"]["samples"] else None,
+                scores=scores.get(name),
             )
         )
     return tuple(found)
@@ -70,7 +73,9 @@ def _range(result: Result, split: str, layout: Layout) -> SampleRange:
     if "://" not in remote and not _is_packed(Path(remote)):
         # A folder of this machine is read where it is, unless Streaming would unpack its shards into it.
         return SampleRange(None, remote, first, samples)
-    return SampleRange(remote, str(layout.cache / f"shards-{result.key[:16]}"), first, samples)
+    # Of ready-made shards the hash of the content is that of their index.
+    index = result.values.get("content_sha256")
+    return SampleRange(remote, str(layout.cache / f"shards-{result.key[:16]}"), first, samples, index)
 
 
 def _is_packed(folder: Path) -> bool:
@@ -82,7 +87,10 @@ def open_dataset(plan: RunPlan, layout: Layout, sources: Sequence[SourceData]) -
     batch = per_device_batch(plan) * dist.get_world_size()
     with compat.private_shared_memory(layout.run, leads=dist.get_local_rank() == 0):
         dist.barrier()
-        dataset = PlannedDataset(plan.data, plan.seed, sources, global_batch=batch, vocab_size=plan.model.vocab_size)
+        dataset = PlannedDataset(
+            plan.data, plan.seed, sources, global_batch=batch, vocab_size=plan.model.vocab_size,
+            workers=plan.execution.workers, cache_limit=plan.execution.cache_limit,
+        )  # fmt: skip
     for source in sources:
         if source.train.samples:
             dataset[dataset.id_of(source.train)]

@@ -1,8 +1,10 @@
 """Where a run's files are. The plan holds no absolute path; these are chosen when the run starts.
 
 <runs>/cache/tokenizer-<key>/   shared by all runs: same key, same content
-<runs>/cache/prepare-<key>/     train/ and heldout/ (MDS), result.json
-<runs>/<name>-<fp8>/            plan.yaml, lock, steps/<id>.json, checkpoints/, export/, metrics.jsonl, run_report.json, loss.png
+<runs>/cache/prepare-<key>/     train/ and heldout/ (MDS), train-documents.npy, result.json
+<runs>/cache/score-<key>/       values and order of a source's samples by a metric, result.json
+<runs>/cache/scores/            scores of documents, which outlive sequence lengths and shards
+<runs>/<name>-<fp8>/            plan.yaml, lock, steps/<id>.json, checkpoints/, export/, metrics.jsonl, run_report.json, pictures
 """
 
 from __future__ import annotations
@@ -66,6 +68,11 @@ class Layout:
     def report(self) -> Path:
         """Planned against actual."""
         return self.run / "run_report.json"
+
+    @property
+    def mixture(self) -> Path:
+        """Picture of each source's share over time, planned and drawn."""
+        return self.run / "mixture.svg"
 
     def step_result(self, step_id: str) -> Path:
         """Written when a step of the run itself (train, evaluate, export) is finished."""

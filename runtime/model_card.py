@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from runtime.books import mix_ends
 from schemas.data import SOURCE_KINDS, Source
 from schemas.plan import RunPlan
 from schemas.units import format_count, format_seconds, format_tokens
@@ -13,13 +14,16 @@ from schemas.units import format_count, format_seconds, format_tokens
 __all__ = ["model_card"]
 
 
-def model_card(plan: RunPlan, *, trained: Mapping[str, Any], evaluation: Mapping[str, Any] | None) -> str:
+def model_card(
+    plan: RunPlan, *, trained: Mapping[str, Any], evaluation: Mapping[str, Any] | None, picture: str | None = None
+) -> str:
     """The card, as Markdown with the front matter that the Hugging Face hub reads.
 
     Args:
         plan: what was executed.
         trained: values of the train step.
         evaluation: values of the evaluate step, if there was one.
+        picture: file beside the card that shows the mix over time, if there is one.
     """
     tags = ["recipec", "causal-lm", plan.model.family]
     front = ["---", "library_name: transformers", "pipeline_tag: text-generation", f"tags: {json.dumps(tags)}", "---"]
@@ -28,7 +32,7 @@ def model_card(plan: RunPlan, *, trained: Mapping[str, Any], evaluation: Mapping
         f"# {plan.name}",
         _introduction(plan),
         f"## Use\n\n{_use()}",
-        f"## Data\n\n{_data(plan, trained)}",
+        f"## Data\n\n{_data(plan, trained, picture)}",
         f"## Model and training\n\n{_training(plan, trained)}",
     ]
     if evaluation is not None and evaluation["sources"]:
@@ -56,7 +60,7 @@ model = AutoModelForCausalLM.from_pretrained(folder)
 A base model: it continues text. It has not been taught to follow instructions, to answer truthfully, or to refuse."""
 
 
-def _data(plan: RunPlan, trained: Mapping[str, Any]) -> str:
+def _data(plan: RunPlan, trained: Mapping[str, Any], picture: str | None) -> str:
     rows = []
     for name, source in plan.data.sources.items():
         tokens = trained.get("tokens_per_source", {}).get(name)
@@ -64,9 +68,21 @@ def _data(plan: RunPlan, trained: Mapping[str, Any]) -> str:
         drawn = planned if tokens is None else tokens
         rows.append((name, _origin(source), f"{drawn:,}", f"{drawn / plan.budget.tokens:.1%}"))
     text = _table(("source", "from", "training tokens", "share"), rows)
-    phases = len(plan.data.phases)
     held = f"{plan.evaluation.holdout:.2%} of each source was held out of training."
-    return text + "\n\n" + (f"The mix changed over {phases} phases. " if phases > 1 else "") + held
+    parts = [text, _mix(plan) + held]
+    if picture is not None:
+        parts.append(f"![share of each source over training, planned and drawn]({picture})")
+    return "\n\n".join(parts)
+
+
+def _mix(plan: RunPlan) -> str:
+    """How the mix changed; the pieces of a transition are one."""
+    phases = plan.data.phases
+    ends = mix_ends(phases)
+    gradual = sum(phase.transition != "step" and phase.end_token in ends for phase in phases)
+    if len(ends) == 1:
+        return ""
+    return f"The mix changed over {len(ends)} phases" + (f", {gradual} of them gradual. " if gradual else ". ")
 
 
 def _origin(source: Source) -> str:

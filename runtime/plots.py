@@ -11,16 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from runtime.books import mix_ends, whole_name
 from runtime.files import write_bytes
 from schemas.plan import RunPlan
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Curves", "draw_loss", "read_curves", "smooth"]
+__all__ = ["COLOURS", "Curves", "draw_loss", "lines_of", "read_curves", "smooth"]
 
 # Okabe and Ito's palette: told apart by colour-blind readers, and in grey print.
-_COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _HELDOUT: Final = "heldout/"
 
 Points = tuple[tuple[float, float], ...]
@@ -39,7 +40,7 @@ def read_curves(metrics: Path) -> Curves:
     """Losses in a metrics file; a line cut short by a kill, and lines without the number, are passed over."""
     train: list[tuple[float, float]] = []
     heldout: dict[str, list[tuple[float, float]]] = {}
-    for line in _lines(metrics):
+    for line in lines_of(metrics):
         tokens = line.get("tokens")
         for name, value in line.items():
             if not isinstance(tokens, int | float) or not isinstance(value, int | float):
@@ -68,10 +69,11 @@ def draw_loss(plan: RunPlan, metrics: Path, target: Path) -> bool:
     figure = Figure(figsize=(8, 4.5), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     _draw_curves(axes, curves)
-    for phase in plan.data.phases[1:]:
+    ends = mix_ends(plan.data.phases)
+    for phase in (phase for phase in plan.data.phases if phase.start_token in ends):
         axes.axvline(phase.start_token, color="0.75", linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
         axes.annotate(
-            phase.id, (phase.start_token, 1), xycoords=("data", "axes fraction"), xytext=(3, -10),
+            whole_name(phase), (phase.start_token, 1), xycoords=("data", "axes fraction"), xytext=(3, -10),
             textcoords="offset points", fontsize=7, color="0.5",
         )  # fmt: skip
     _label(axes, f"{plan.name} {plan.short_fingerprint}", plan.budget.tokens)
@@ -85,11 +87,11 @@ def _draw_curves(axes: Axes, curves: Curves) -> None:
     tokens, losses = zip(*curves.train, strict=True)
     # The mean spans about a fiftieth of the curve: quiet enough to read, quick enough to show a jump.
     reach = len(losses) // 100
-    axes.plot(tokens, losses, color=_COLOURS[0], alpha=0.25, linewidth=0.8, label="training batch")
+    axes.plot(tokens, losses, color=COLOURS[0], alpha=0.25, linewidth=0.8, label="training batch")
     if reach > 0:
-        axes.plot(tokens, smooth(losses, reach), color=_COLOURS[0], linewidth=1.6, label="training, smoothed")
+        axes.plot(tokens, smooth(losses, reach), color=COLOURS[0], linewidth=1.6, label="training, smoothed")
     for i, (name, points) in enumerate(curves.heldout.items()):
-        colour = _COLOURS[1 + i % (len(_COLOURS) - 1)]
+        colour = COLOURS[1 + i % (len(COLOURS) - 1)]
         tokens, losses = zip(*points, strict=True)
         axes.plot(tokens, losses, color=colour, marker="o", markersize=4, linewidth=1, label=f"held-out {name}")
 
@@ -109,7 +111,8 @@ def _label(axes: Axes, title: str, tokens: int) -> None:
     axes.legend(frameon=False, fontsize=8)
 
 
-def _lines(metrics: Path) -> Iterator[dict[str, object]]:
+def lines_of(metrics: Path) -> Iterator[dict[str, object]]:
+    """The records of a metrics file; a line cut short by a kill is passed over."""
     if not metrics.is_file():
         return
     with metrics.open("rb") as handle:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
 import os
 import signal
 import threading
@@ -11,8 +13,9 @@ from typing import Any, Self
 
 from runtime.status import say
 
-__all__ = ["StopSignal", "outlive_signals"]
+__all__ = ["StopSignal", "end_loaders", "outlive_signals"]
 
+_END = signal.SIGUSR1
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _ECHO_SECONDS = 1.0
 _WORKER_SECONDS = 600
@@ -58,7 +61,20 @@ class StopSignal:
 def outlive_signals(worker: int) -> None:  # noqa: ARG001  # torch's
     """For loader workers: a signal to the process group is for the training, which still reads its last batch from them.
 
-    They end with the training, and at the latest ten minutes after they were told to.
+    They end with the training, by `end_loaders`, and at the latest ten minutes after they were told to.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_WORKER_SECONDS))
+    # Exit code 0, since torch takes any other for a failure of the training.
+    signal.signal(_END, lambda *_: os._exit(0))
+
+
+def end_loaders() -> None:
+    """End the loader workers that a training leaves.
+
+    After an error its traceback keeps their loader alive, so nobody has told them; and Python waits for them when it
+    ends, by the signal that they outlive: ten minutes.
+    """
+    for child in (child for child in multiprocessing.active_children() if child.daemon):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child.pid or 0, _END)

@@ -35,7 +35,7 @@ FORMAT: Final = 1
 ADOPTED: Final = "adopted"
 """Key of a training that `--resume-from` took over from another plan."""
 
-CACHED: Final[frozenset[StepKind]] = frozenset({"tokenizer", "prepare"})
+CACHED: Final[frozenset[StepKind]] = frozenset({"tokenizer", "prepare", "score"})
 """Kinds whose output depends on the data alone, so that runs share it."""
 
 

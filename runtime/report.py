@@ -9,23 +9,28 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
+from runtime.data_report import Amount, DataReport, data_report
 from runtime.files import write_json
 from runtime.layout import Layout
 from runtime.record import Record
+from runtime.scoring.report import ScoreReport, score_reports
 from schemas.base import Frozen
 from schemas.plan import RunPlan, StepKind
 
-__all__ = ["Amount", "Environment", "Losses", "Report", "SourceReport", "StepReport", "build_report", "write_report"]
+__all__ = [
+    "Environment",
+    "EvaluationReport",
+    "Losses",
+    "Report",
+    "SpendReport",
+    "StepReport",
+    "TrainingReport",
+    "build_report",
+    "write_report",
+]
 
-FORMAT_VERSION: Final = "1.0"
+FORMAT_VERSION: Final = "1.1"
 """A minor adds, a reader refuses another major."""
-
-
-class Amount(Frozen):
-    """One quantity, planned and as it came out; None for what is not known (yet)."""
-
-    planned: int | float | None
-    actual: int | float | None
 
 
 class PlanName(Frozen):
@@ -52,31 +57,6 @@ class StepReport(Frozen):
     key: str | None
     reused: bool
     status: str
-
-
-class SourceReport(Frozen):
-    """What was drawn of one source; `epochs` is samples drawn by unique samples."""
-
-    tokens: Amount
-    samples: Amount
-    unique_samples: int | None
-    epochs: float | None
-    content_sha256: str | None
-
-
-class PhaseReport(Frozen):
-    """A span of the plan with one rule of mixing; tokens per source."""
-
-    start_token: int
-    end_token: int
-    tokens: dict[str, int]
-
-
-class DataReport(Frozen):
-    """Sources over the run, and the phases as planned."""
-
-    sources: dict[str, SourceReport]
-    phases: dict[str, PhaseReport]
 
 
 class TrainingReport(Frozen):
@@ -145,6 +125,7 @@ class Report(Frozen):
     environment: Environment
     steps: dict[str, StepReport]
     data: DataReport
+    scores: dict[str, ScoreReport]
     training: TrainingReport | None
     evaluation: EvaluationReport | None
     cost_usd: Amount
@@ -161,7 +142,8 @@ def build_report(plan: RunPlan, records: Mapping[str, Record], environment: Envi
         plan=PlanName(name=plan.name, fingerprint=plan.fingerprint),
         environment=environment,
         steps=_steps(plan, records),
-        data=_data(plan, records, trained),
+        data=data_report(plan.data, records, trained),
+        scores=score_reports(records),
         training=_training(plan, trained) if trained else None,
         evaluation=EvaluationReport.model_validate(evaluation) if evaluation else None,
         cost_usd=spend.usd,
@@ -213,33 +195,6 @@ def _steps(plan: RunPlan, records: Mapping[str, Record]) -> dict[str, StepReport
             status=str(record.values.get("status", "finished")) if record else "waiting",
         )
     return steps
-
-
-def _data(plan: RunPlan, records: Mapping[str, Record], trained: Mapping[str, Any]) -> DataReport:
-    prepared = {str(r.values.get("source")): r.values for r in records.values() if r.kind == "prepare"}
-    sources = {}
-    for name in plan.data.sources:
-        shares = [phase.sources[name] for phase in plan.data.phases if name in phase.sources]
-        drawn = trained.get("samples_per_source", {}).get(name)
-        unique = prepared[name]["train"]["samples"] if name in prepared else None
-        sources[name] = SourceReport(
-            tokens=Amount(
-                planned=sum(share.tokens for share in shares), actual=trained.get("tokens_per_source", {}).get(name)
-            ),
-            samples=Amount(planned=sum(share.samples for share in shares), actual=drawn),
-            unique_samples=unique,
-            epochs=drawn / unique if drawn is not None and unique else None,
-            content_sha256=prepared[name].get("content_sha256") if name in prepared else None,
-        )
-    phases = {
-        phase.id: PhaseReport(
-            start_token=phase.start_token,
-            end_token=phase.end_token,
-            tokens={name: share.tokens for name, share in phase.sources.items()},
-        )
-        for phase in plan.data.phases
-    }
-    return DataReport(sources=sources, phases=phases)
 
 
 def _training(plan: RunPlan, trained: Mapping[str, Any]) -> TrainingReport:

@@ -107,6 +107,13 @@ class Status:
         write_json(self.path, value)
 
 
+def _score_facts(values: Mapping[str, Any]) -> str:
+    (metric, found), *_ = values["metrics"].items()
+    span = f"{metric} {found['min']:.4g} to {found['max']:.4g}, mean {found['mean']:.4g}"
+    undefined = f", {found['undefined']:,} too short for it" if found["undefined"] else ""
+    return f"{span}; {values['documents']:,} documents{undefined}, {values['reused_documents']:,} scored before"
+
+
 def facts(kind: str, values: Mapping[str, Any]) -> str:
     """What is worth knowing of a finished step, in half a line."""
     if kind == "tokenizer":
@@ -116,6 +123,8 @@ def facts(kind: str, values: Mapping[str, Any]) -> str:
         text = f"{format_tokens(train['tokens'])} to train on, {format_tokens(heldout['tokens'])} held out"
         skipped = sum(values.get("skipped", {}).values())
         return text + (f", {skipped:,} documents left out" if skipped else "")
+    if kind == "score":
+        return _score_facts(values)
     if kind == "train":
         return (
             f"{values['steps']:,} batches, {format_tokens(values['tokens'])}, loss {values['loss']:.4f}, "
@@ -125,6 +134,4 @@ def facts(kind: str, values: Mapping[str, Any]) -> str:
         pairs = values["sources"].items()
         losses = [f"{name} {measured['trained']['loss']:.3f} nats" for name, measured in pairs]
         return ", ".join(losses) or "nothing is held out"
-    if kind == "export":
-        return f"{format_bytes(values['bytes'])} in {values['folder']}"
-    return ""
+    return f"{format_bytes(values['bytes'])} in {values['folder']}" if kind == "export" else ""

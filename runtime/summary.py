@@ -6,8 +6,9 @@ import textwrap
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from runtime.data_report import Amount, SourceReport
 from runtime.layout import Layout
-from runtime.report import Amount, EvaluationReport, Report
+from runtime.report import EvaluationReport, Report
 from schemas.units import format_seconds, format_tokens, format_usd
 
 __all__ = ["evaluation_table", "files", "samples", "summary", "table"]
@@ -74,6 +75,7 @@ def files(layout: Layout) -> str:
         ("model", layout.export),
         ("report", layout.report),
         ("loss curve", layout.run / "loss.png"),
+        ("mixture", layout.mixture),
         ("metrics", layout.metrics),
         ("checkpoints", layout.checkpoints),
     )
@@ -122,7 +124,15 @@ def _sources(report: Report) -> Iterator[Row]:
             source.unique_samples * source.tokens.planned / source.samples.planned
         )  # fmt: skip
         note = "" if size is None or source.epochs is None else f"{_times(source.epochs)} x {format_tokens(size)}"
-        yield (name, *_cells(source.tokens, _whole, note))
+        yield (name, *_cells(source.tokens, _whole, "NOT AS PLANNED" if source.equal is False else note))
+        yield from _apart(source)
+
+
+def _apart(source: SourceReport) -> Iterator[Row]:
+    """Tokens that were drawn, and are no text or never reached the model."""
+    for tokens, what in ((source.padding_tokens, "padding"), (source.truncated_tokens, "cut off")):
+        if tokens:
+            yield (f"  of it {what}", *_cells(Amount(planned=None, actual=tokens), _whole))
 
 
 def _steps(report: Report) -> Iterator[Row]:

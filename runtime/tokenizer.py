@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.errors import DataError
+from runtime.files import read_json
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-__all__ = ["TextTokenizer", "load", "pieces"]
+__all__ = ["TextTokenizer", "load", "padding_id", "pieces"]
 
 # A `tokenizers` encoding takes about 30 times its text while it is made; so 1 MB at a time, whatever the document.
 PIECE_CHARACTERS = 1 << 20
@@ -98,3 +99,16 @@ def load(folder: Path) -> TextTokenizer:
     # Some have gaps in their ids; what the embedding needs is a row for the highest one.
     vocab_size = 1 + max(backend.get_vocab(with_added_tokens=True).values())
     return TextTokenizer(backend, vocab_size, eos, eos_id)
+
+
+def padding_id(folder: Path) -> int | None:
+    """The id that a tokenizer's folder fills samples up with; None where it has none, or its end-of-text token is used."""
+    from tokenizers import Tokenizer
+
+    configuration = read_json(folder / "tokenizer_config.json")
+    named = [configuration.get(key) if isinstance(configuration, dict) else None for key in ("pad_token", "eos_token")]
+    padding, end = (token.get("content") if isinstance(token, dict) else token for token in named)
+    if not isinstance(padding, str) or padding == end:
+        return None
+    found: int | None = Tokenizer.from_file(str(folder / "tokenizer.json")).token_to_id(padding)
+    return found

@@ -182,7 +182,7 @@ CATALOGUE: Final[dict[str, Entry]] = {
     ),
     "RC404": Entry(
         "the mixture's knots are out of order",
-        "The first knot starts at 0dur and each one later than the one before it, within the run.",
+        "The first knot starts at 0dur and each one later than the one before it, within the run. A transition comes from the knot before it, so the first knot has none.",
         "Order the knots by `from`.",
     ),
     "RC405": Entry(
@@ -219,6 +219,26 @@ CATALOGUE: Final[dict[str, Entry]] = {
         "ready-made shards don't fit",
         "The MDS column or its sequence length is not what the recipe says.",
         "Name the column with `tokens:` or `text:`, and give its sequence length as `data.sequence_length`.",
+    ),
+    "RC412": Entry(
+        "domain upsampling doesn't fit the mixture",
+        "It is the mixture's last knot, at the end of the run: no other knot may stand where it holds, and what it keeps of the general mix must be there to be kept.",
+        "Change one of the lines shown, or write the last knot yourself under `data.mixture`.",
+    ),
+    "RC413": Entry(
+        "domain upsampling outside of what was tried",
+        "A last phase of 5 % to 30 % of a run, which kept 30 % of the general mix, lifted hard benchmarks (Blakeney et al. 2024, arXiv 2406.03476). Longer ones cost breadth, shorter ones do little, and a mix that jumps further is not known to work.",
+        "Write the value shown, or leave it if you know better: this is a warning.",
+    ),
+    "RC414": Entry(
+        "a source is read too little",
+        "The mixture draws fewer tokens of the source than its `min_tokens`.",
+        "Raise the source's weight, lower `min_tokens`, or train on more tokens.",
+    ),
+    "RC415": Entry(
+        "a curriculum doesn't fit the run",
+        "It orders samples from the first batch to its `duration`, within the run, by ranks of data that can be read at any place. A source that is read faster than its pool grows is ordered by rank alone from there on.",
+        "Change the value shown.",
     ),
     "RC501": Entry(
         "unknown hardware",
@@ -290,9 +310,19 @@ CATALOGUE: Final[dict[str, Entry]] = {
         "What the training has spent, over all its sessions, is what `budget.max_cost` or `budget.max_hours` allows; it was saved before it stopped, and the exit code is 3. Or more processes were started than `budget.max_gpus` allows.",
         "Raise the cap as shown and run the recipe again: it goes on from the checkpoint, to the same last bit. Or keep what is saved.",
     ),
+    "RC609": Entry(
+        "the cache limit is too small",
+        "Copies of remote shards may take `launch.cache_limit` bytes on each machine; the processes there must each be able to fetch one, packed and unpacked, while another is read.",
+        "Set the limit shown, or more, or leave it out.",
+    ),
     "RC901": Entry(
         "a fault of recipec itself",
         "A pass left the plan in a state that its own checks refuse. Nothing that you wrote should lead here.",
         "Please report it with the recipe.",
+    ),
+    "RC902": Entry(
+        "a run drew other data than planned",
+        "Tokens per source are exact integers in the plan, and the finished run counted others: its order of samples is not the one promised. Nothing that you wrote should lead here.",
+        "Please report it with plan.yaml and run_report.json. The model is kept; its mix is what the report says, not what the plan says.",
     ),
 }

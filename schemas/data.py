@@ -106,8 +106,9 @@ class MdsSource(_Source):
 class BuiltinSource(_Source):
     """Real text that every machine with Python has; for demonstrations and tests."""
 
-    builtin: Literal["cpython-library", "cpython-docs"] = Field(
-        description="cpython-library: the standard library's source code; cpython-docs: its topics and docstrings."
+    builtin: Literal["cpython-library", "cpython-docs", "cpython-unicode"] = Field(
+        description="cpython-library: the standard library's source code; cpython-docs: its topics and docstrings; "
+        "cpython-unicode: names of characters."
     )
 
 
@@ -211,6 +212,17 @@ AnyCurriculum = Annotated[
 ]
 
 
+def _one_or_list(value: Any) -> str:
+    """Which of its two forms `curriculum` has, so that findings are about that one alone."""
+    return "list" if isinstance(value, list | tuple) else "one"
+
+
+Curricula = Annotated[
+    Annotated[AnyCurriculum, Tag("one")] | Annotated[tuple[AnyCurriculum, ...], Tag("list")],
+    Discriminator(_one_or_list),
+]
+
+
 class Data(Frozen):
     """Sources and how they are mixed over the run."""
 
@@ -222,7 +234,7 @@ class Data(Frozen):
     domain_upsampling: DomainUpsampling | None = Field(
         None, description="A last phase that upsamples small domains; short for one more knot of `mixture`."
     )
-    curriculum: AnyCurriculum | tuple[AnyCurriculum, ...] = Field(
+    curriculum: Curricula = Field(
         (), description="Order of difficulty over all sources, length of sequences, or a list of both."
     )
     shuffle_block: Integer = Field(

@@ -10,7 +10,7 @@ from pydantic import Field
 from schemas.base import Float, Fraction, Frozen, Integer, Name, Text
 from schemas.budget import BudgetObjective, ServingFormat
 
-__all__ = ["BudgetPlan", "ChoicePlan", "Estimate", "HardwarePlan", "LawPlan", "ServingPlan"]
+__all__ = ["BudgetPlan", "ChoicePlan", "Estimate", "Exposure", "HardwarePlan", "LawPlan", "ServingPlan"]
 
 
 class LawPlan(Frozen):
@@ -116,6 +116,19 @@ class HardwarePlan(Frozen):
     co2e_kg_per_kwh: Float
 
 
+class Exposure(Frozen):
+    """What the run draws of one source."""
+
+    tokens: Integer
+    share: Float = Field(description="Of all tokens of the run.")
+    epochs: Float | None = Field(
+        description="Times its unique tokens, without held-out ones, are drawn; null where the recipe doesn't say `tokens`."
+    )
+    read_up_token: Integer | None = Field(
+        description="Token of the run by which each of its samples has been drawn once; null if never, or not known."
+    )
+
+
 class Estimate(Frozen):
     """What it will take, before anything runs; `low` and `high` bound what the method has earned.
 
@@ -150,4 +163,5 @@ class Estimate(Frozen):
     co2e_kg: Float
     inference_usd: Float = Field(description="Of the budget's demand, over the model's life.")
     lifetime_usd: Float = Field(description="Training and inference.")
+    exposure: dict[Name, Exposure] = Field({}, description="What the run draws of each source.")
     method: Text

@@ -21,7 +21,7 @@ class Requirement(Frozen):
     """A fact that must hold for the technique to work; `holds` is evaluated by the lowering."""
 
     holds: bool
-    path: str = Field(description="Recipe path that the finding points at.")
+    key: str = Field(description="Key of the technique that the finding points at.")
     message: str
     help: str
 

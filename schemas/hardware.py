@@ -112,6 +112,19 @@ class Slurm(Frozen):
     time: Seconds | None = Field(None, gt=0, description="--time; default: twice the estimate.")
 
 
+class Scoring(Frozen):
+    """Where documents are scored for a curriculum."""
+
+    engine: Literal["local", "datatrove", "slurm"] = Field(
+        "local",
+        description="local: processes of this machine; slurm: an array of jobs, with the lines of `launch.slurm`; datatrove: the "
+        "same tasks on this machine. The last two need the package datatrove.",
+    )
+    tasks: Integer | None = Field(
+        None, ge=1, le=100_000, description="Processes, or jobs of the array; default: one a core of this machine."
+    )
+
+
 class Launch(Frozen):
     """Where and how the job runs. Nothing here changes the result, nor the fingerprint."""
 
@@ -119,9 +132,27 @@ class Launch(Frozen):
     cache: Text | None = Field(
         None, description="Folder for prepared data and copies of remote shards; default: runs/cache."
     )
+    cache_limit: Bytes | None = Field(
+        None,
+        gt=0,
+        description="Disk on each machine for copies of remote shards: those read longest ago make room. Default: all stay.",
+    )
     slurm: Slurm = Field(Slurm(), description="Lines of launch/slurm.sbatch.")
+    scoring: Annotated[Scoring, short_for("engine")] = Field(
+        Scoring(), description="Where documents are scored for a curriculum; changes no score."
+    )
     threads: Integer | None = Field(
         None, ge=1, le=1024, description="OMP_NUM_THREADS of each process; default: torch's."
     )
     offline: bool = Field(False, strict=True, description="Never ask the Hugging Face hub (HF_HUB_OFFLINE=1).")
     kind: Literal["torchrun"] = Field("torchrun", description="How several processes are started.")
+
+    @model_validator(mode="after")
+    def _slurm_has_a_partition(self) -> Launch:
+        if self.scoring.engine == "slurm" and self.slurm.partition is None:
+            raise PydanticCustomError(
+                "conflict",
+                "jobs that score need a partition of the cluster",
+                {"fix": "slurm: {partition: cpu}"},
+            )
+        return self

@@ -41,6 +41,7 @@ __all__ = [
     "Provenance",
     "RunPlan",
     "SchedulePlan",
+    "ScoringPlan",
     "ServingPlan",
     "SlurmPlan",
     "SourceShare",
@@ -113,6 +114,11 @@ class PhasePlan(Frozen):
     transition: Transition = Field(
         "step", description="linear, cosine: one of the pieces, neighbours in the list, of which a transition is made."
     )
+
+    @property
+    def stretch(self) -> str:
+        """The same for all pieces of a transition, and for no others: the id without the number of the piece."""
+        return self.id if self.transition == "step" else self.id.rpartition(".")[0]
 
 
 class DataPlan(Frozen):
@@ -219,14 +225,23 @@ class SlurmPlan(Frozen):
     time: Float | None = Field(None, ge=0, description="Seconds.")
 
 
+class ScoringPlan(Frozen):
+    """Where documents are scored."""
+
+    engine: Literal["local", "datatrove", "slurm"] = "local"
+    tasks: Integer | None = Field(None, description="Processes or jobs; by default one a core of the machine that scores.")
+
+
 class ExecutionPlan(Frozen):
     """Where and how the job runs; left out of the fingerprint."""
 
     workers: Integer
     cache: Text | None
+    cache_limit: Integer | None = Field(description="Bytes on each machine for copies of remote shards.")
     threads: Integer | None
     offline: bool
     slurm: SlurmPlan
+    scoring: ScoringPlan = ScoringPlan()
 
 
 class Step(Frozen):

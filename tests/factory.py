@@ -64,7 +64,7 @@ def tiny_plan(**changes: Any) -> RunPlan:
                     },
                 }
             ],
-            "selection": {},
+            "shuffle_block": 262_144, "curricula": {}, "selection": {},
         },
         "training": {
             "steps": steps, "global_batch_samples": batch, "global_batch_tokens": batch * sequence_length, "microbatch": 8,
@@ -93,7 +93,7 @@ def tiny_plan(**changes: Any) -> RunPlan:
         "logging": {
             "interval_steps": 1, "console": True, "jsonl": True, "tensorboard": None, "mlflow": None, "wandb": None,
         },
-        "execution": {"workers": 0, "cache": None, "threads": None, "offline": True, "slurm": {}},
+        "execution": {"workers": 0, "cache": None, "cache_limit": None, "threads": None, "offline": True, "slurm": {}},
         "estimate": {
             "tokens_per_s_per_gpu": 1000.0, "tokens_per_s_per_gpu_low": 500.0, "tokens_per_s_per_gpu_high": 2000.0,
             "mfu": 0.1, "peak_memory_bytes": 1_000_000, "peak_memory_bytes_low": 900_000,

@@ -16,6 +16,7 @@ from compiler.estimate.cost import (
     prepare_seconds,
     restart_seconds,
     restarts,
+    score_seconds,
     startup_seconds,
 )
 from schemas.data import MdsSource
@@ -52,7 +53,7 @@ class Costs:
 
     Args:
         times: by part of the run.
-        steps: of each step that is not the training, by its kind (`prepare` by source).
+        steps: of each step that is not the training, by its kind (`prepare` and `score` by source).
         saving: what checkpoints and restarts follow from.
     """
 
@@ -124,7 +125,7 @@ def _evaluation(draft: Draft, step_seconds: float) -> float:
 
 
 def _other_steps(draft: Draft, step_seconds: float) -> dict[str, float]:
-    """Seconds of the steps but the training: `tokenizer`, the sources by name, `evaluate` on one device, `export`."""
+    """Seconds of the steps but the training: `tokenizer`, `prepare` and `score` of sources, `evaluate`, `export`."""
     cores = _CPU_CORES if draft.device.is_cpu else _CORES_PER_GPU * min(draft.hardware.per_node, draft.hardware.count)
     found = {"tokenizer": PREPARE_START_SECONDS}
     if draft.tokenizer.kind == "bpe":
@@ -133,6 +134,9 @@ def _other_steps(draft: Draft, step_seconds: float) -> dict[str, float]:
     for name, source in draft.data.sources.items():
         ready_made = isinstance(source, MdsSource) and source.content == "tokens"
         found[f"prepare {name}"] = prepare_seconds(0.0 if ready_made else _tokens_of(draft, name), cores)
+    for name, curriculum in draft.data.curricula.items():
+        tasks = draft.recipe.launch.scoring.tasks or cores
+        found[f"score {name}"] = score_seconds(curriculum.metric, _tokens_of(draft, name), tasks)
     # The untrained and the trained model both read the held-out text.
     share = 2 * _heldout_tokens(draft) / draft.training.global_batch_tokens
     found["evaluate"] = PREPARE_START_SECONDS + share * step_seconds * draft.hardware.count * _FORWARD

@@ -10,6 +10,8 @@ import math
 from dataclasses import dataclass, fields
 from typing import Final
 
+from schemas.curriculum import Metric
+
 __all__ = [
     "OVERHEAD_SPREAD",
     "PREPARE_START_SECONDS",
@@ -22,6 +24,7 @@ __all__ = [
     "prepare_seconds",
     "restart_seconds",
     "restarts",
+    "score_seconds",
     "startup_seconds",
     "training_usd",
 ]
@@ -36,6 +39,24 @@ PREPARE_START_SECONDS: Final = 5.0
 _TOKENS_PER_CORE_SECOND: Final = 0.2e6
 # Packing and writing are one process, however many cores the tokenizer has.
 _MOST_TOKENS_PER_SECOND: Final = 1e6
+# Text that one core scores in a second of processor time: benchmarks/scoring.py on CPython's documents. Readability runs at a
+# tenth of it until pyphen has met the corpus' words. Loss: a model of 10M parameters on a CPU, 1,300 tokens/s; a larger one is
+# slower, a GPU much faster.
+_SCORED_BYTES_PER_CORE_SECOND: Final[dict[Metric, float]] = {
+    "length": 1e9,
+    "unigram_entropy": 50e6,
+    "compression_ratio": 150e6,
+    "ttr": 70e6,
+    "mtld": 29e6,
+    "hdd": 44e6,
+    "vocd": 35e6,
+    "flesch_reading_ease": 8e6,
+    "flesch_kincaid": 8e6,
+    "loss": 3.3e3,
+}
+# One process reads the documents (JSON lines), finds out which are known, and hands the others out.
+_MOST_SCORED_BYTES_PER_SECOND: Final = 100e6
+_BYTES_PER_TOKEN: Final = 4.0
 # Importing Composer, building the model, the first batch: 7 to 20 s on a CPU; containers and NCCL take minutes.
 _START_SECONDS: Final = {"cpu": 15.0, "gpu": 120.0}
 # The first steps choose kernels and fill allocators and caches: the quickstart's first takes as long as six others.
@@ -104,6 +125,12 @@ def startup_seconds(kind: str, step_seconds: float, *, compiled: bool) -> float:
 def prepare_seconds(tokens: float, cores: int) -> float:
     """Tokenizing and writing a source on one machine."""
     return PREPARE_START_SECONDS + tokens / min(_MOST_TOKENS_PER_SECOND, _TOKENS_PER_CORE_SECOND * cores)
+
+
+def score_seconds(metric: Metric, tokens: float, cores: int) -> float:
+    """Scoring a source's documents by a metric, and ordering its samples; scores that are kept make it shorter."""
+    rate = min(_MOST_SCORED_BYTES_PER_SECOND, _SCORED_BYTES_PER_CORE_SECOND[metric] * cores)
+    return PREPARE_START_SECONDS + tokens * _BYTES_PER_TOKEN / rate
 
 
 def checkpoint_bytes(parameters: float, states: int, extra_parameters: float = 0.0) -> float:

@@ -11,7 +11,7 @@ from compiler.frontend import language
 from compiler.frontend.examples import example, range_of, written
 from compiler.frontend.language import Site
 from compiler.frontend.resolve import Resolved
-from compiler.frontend.structure_findings import bad_name, conflict, missing, source
+from compiler.frontend.structure_findings import bad_name, conflict, curriculum, missing, source
 from compiler.frontend.suggest import closest
 from compiler.frontend.unknown_keys import unknown_key
 from compiler.frontend.wording import about, line
@@ -68,6 +68,8 @@ def _of_value(place: Site, error: ErrorDetails, resolved: Resolved) -> Diagnosti
     match error["type"]:
         case "source_kind":
             result = source(place, resolved)
+        case "curriculum_kind":
+            result = curriculum(place, resolved)
         case "conflict":
             result = conflict(place, error, resolved)
         case "literal_error":

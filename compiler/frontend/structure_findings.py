@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from compiler.frontend.examples import example, written
@@ -18,7 +19,7 @@ from schemas.diagnostics import Diagnostic, Related, Span
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-__all__ = ["bad_name", "conflict", "missing", "source"]
+__all__ = ["bad_name", "conflict", "curriculum", "missing", "source"]
 
 _NAME_LENGTH: Final = 64
 
@@ -108,6 +109,26 @@ def source(place: Site, resolved: Resolved) -> Diagnostic:
         span=spans.key(*path) or spans.nearest(*path),
         path=name,
         help=f"add one of {', '.join(SOURCE_KINDS)}, for example `files: docs/**/*.md`",
+    )
+
+
+def curriculum(place: Site, resolved: Resolved) -> Diagnostic:
+    """A curriculum of a kind that there is not, or none at all."""
+    value, words = _value(resolved.tree, place.path), ("difficulty", "sequence_length_warmup")
+    if not isinstance(value, dict):
+        word = value if isinstance(value, str) else "length"
+        help_ = line(place.path, f"{{by: {written(word)}}}")
+        return about(place, resolved, "RC103", "takes a mapping, or a list of mappings", value, help_=help_)
+    kind = replace(place, path=(*place.path, "kind"))
+    near = closest(str(value["kind"]), words)
+    return about(
+        kind,
+        resolved,
+        "RC105",
+        f"is one of {' or '.join(words)}",
+        value["kind"],
+        help_=line(kind.path, near or words[0]),
+        label=f"did you mean `{near}`?" if near else "",
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from compiler.job.yaml_out import one_line
+from compiler.mixing.stretches import stretches
 from schemas.data import SOURCE_KINDS, Source
 from schemas.plan import RunPlan
 from schemas.techniques import AnyAlgorithm
@@ -44,6 +45,7 @@ def readme_values(plan: RunPlan) -> dict[str, Any]:
         "sources": [_source(plan, name) for name in plan.data.sources],
         "techniques": [_technique(plan, algorithm) for algorithm in plan.algorithms],
         "tokenizer_place": plan.tokenizer.path or plan.tokenizer.hub,
+        "stretches": stretches(plan),
         "max_phases": _MAX_PHASES,
     }
 

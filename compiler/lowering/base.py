@@ -37,7 +37,7 @@ def whole_run(draft: Draft) -> Window:
     return Window(start_token=0, end_token=draft.batch.total_tokens)
 
 
-def known(draft: Draft, path: str, **times: Time) -> tuple[Requirement, ...]:
+def known(draft: Draft, **times: Time) -> tuple[Requirement, ...]:
     """Requirements that times in epochs can be resolved, and that nothing lies beyond the run."""
     found = []
     for name, time in times.items():
@@ -45,7 +45,7 @@ def known(draft: Draft, path: str, **times: Time) -> tuple[Requirement, ...]:
         found.append(
             Requirement(
                 holds=resolvable,
-                path=f"{path}.{name}",
+                key=name,
                 message=f"{time} needs the size of every source",
                 help=f"{name}: 0.5dur",
             )
@@ -54,7 +54,7 @@ def known(draft: Draft, path: str, **times: Time) -> tuple[Requirement, ...]:
             found.append(
                 Requirement(
                     holds=steps(draft, time) <= draft.batch.steps,
-                    path=f"{path}.{name}",
+                    key=name,
                     message=f"{time} is step {steps(draft, time)}, the run has {draft.batch.steps}",
                     help=f"{name}: 0.5dur",
                 )

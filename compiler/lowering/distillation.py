@@ -27,10 +27,10 @@ def lower(technique: Technique, draft: Draft, /) -> Fragment:
             ),
         ),
         requires=(
-            *known(draft, "distillation", start=technique.start, end=technique.end),
+            *known(draft, start=technique.start, end=technique.end),
             Requirement(
                 holds=start < end,
-                path="distillation.end",
+                key="end",
                 message=f"the teacher ends at step {end}, not after its start at step {start}",
                 help="end: 1dur",
             ),

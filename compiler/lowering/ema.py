@@ -32,14 +32,13 @@ def lower(technique: Technique, draft: Draft, /) -> Fragment:
         requires=(
             *known(
                 draft,
-                "averaging",
                 half_life=technique.half_life,
                 update_interval=technique.update_interval,
                 start=technique.start,
             ),
             Requirement(
                 holds=steps(draft, technique.start) != draft.batch.steps,  # what lies beyond it is reported above
-                path="averaging.start",
+                key="start",
                 message="averaging would begin when the run is over",
                 help="start: 0dur",
             ),

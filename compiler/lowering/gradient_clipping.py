@@ -22,7 +22,7 @@ def lower(technique: Technique, draft: Draft, /) -> Fragment:
         requires=(
             Requirement(
                 holds=technique.kind != "adaptive" or draft.hardware.count == 1,
-                path="training.gradient_clipping.kind",
+                key="kind",
                 message="adaptive clipping compares whole weights with whole gradients, which sharding splits",
                 help="kind: norm",
             ),

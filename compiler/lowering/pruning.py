@@ -26,16 +26,16 @@ def lower(technique: Technique, draft: Draft, /) -> Fragment:
             ),
         ),
         requires=(
-            *known(draft, "compression[0]", start=technique.start, end=technique.end, interval=technique.interval),
+            *known(draft, start=technique.start, end=technique.end, interval=technique.interval),
             Requirement(
                 holds=start < end or start > draft.batch.steps,  # what lies beyond the run is reported above
-                path="compression[0].end" if start < draft.batch.steps else "compression[0].start",
+                key="end" if start < draft.batch.steps else "start",
                 message=f"pruning ends at step {end}, not after its start at step {start}",
                 help="end: 1dur" if start < draft.batch.steps else "start: 0.2dur",
             ),
             Requirement(
                 holds=draft.hardware.count == 1 or draft.hardware.gpu == "cpu" or technique.scope == "layer",
-                path="compression[0].scope",
+                key="scope",
                 message="a global ranking needs all weights on one device",
                 help="scope: layer",
             ),

@@ -11,8 +11,6 @@ from schemas.units import Time
 
 __all__ = ["lower"]
 
-_PATH = "data.curriculum"
-
 
 def lower(technique: Technique, draft: Draft, /) -> Fragment:
     """Claims the length of sequences; where tokens are cut off, it also saves their FLOPs."""
@@ -37,16 +35,16 @@ def lower(technique: Technique, draft: Draft, /) -> Fragment:
             ),
         ),
         requires=(
-            *known(draft, _PATH, duration=technique.duration),
+            *known(draft, duration=technique.duration),
             Requirement(
                 holds=technique.start_length <= length,
-                path=f"{_PATH}.start_length",
+                key="start_length",
                 message=f"it starts at {technique.start_length} tokens, longer than data.sequence_length = {length}",
                 help=f"start_length: {max(2, length // 8)}",
             ),
             Requirement(
                 holds=technique.truncate or length % technique.step_size == 0,
-                path=f"{_PATH}.step_size",
+                key="step_size",
                 message=f"reshaping needs lengths that divide: {technique.step_size} doesn't divide {length}",
                 help="step_size: 8",
             ),

@@ -11,6 +11,7 @@ from compiler.estimate.cost import OVERHEAD_SPREAD, Times, best_interval_seconds
 from compiler.estimate.memory.peak import budget_bytes, peak
 from compiler.estimate.speed.predict import Speed, speed
 from compiler.estimate.workload import Workload
+from compiler.mixing.exposure import exposure
 from compiler.passes.parallelism import workload
 from compiler.provenance import Because, From, Reason
 from schemas.diagnostics import Severity
@@ -71,6 +72,7 @@ def _section(draft: Draft, w: Workload, fast: Speed, costs: Costs) -> Estimate:
         co2e_kg=co2e_kg(kwh, hardware.co2e_kg_per_kwh),
         inference_usd=draft.budget.inference_usd,
         lifetime_usd=sum(usd.values()) + draft.budget.inference_usd,
+        exposure=exposure(draft),
         method=fast.method,
     )
 
@@ -123,6 +125,7 @@ def _reasons(fast: Speed) -> dict[str, Because]:
         "co2e_kg": Reason("energy x hardware.grid"),
         "inference_usd": From("budget.inference", "2 N T on the devices that serve"),
         "lifetime_usd": Reason("usd + inference_usd"),
+        "exposure": Reason("sums of the phases' draws, over `tokens` of the sources without what is held out"),
     }
 
 

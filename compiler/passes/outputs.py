@@ -11,7 +11,7 @@ from compiler.estimate.cost import best_interval_seconds
 from compiler.estimate.speed.predict import speed
 from compiler.passes.parallelism import workload
 from compiler.provenance import Because, From, Reason
-from schemas.plan import CheckpointsPlan, EvaluationPlan, ExecutionPlan, LoggingPlan, SlurmPlan
+from schemas.plan import CheckpointsPlan, EvaluationPlan, ExecutionPlan, LoggingPlan, ScoringPlan, SlurmPlan
 from schemas.units import Time, format_seconds
 
 __all__ = ["checkpoints", "evaluation", "execution", "logging"]
@@ -106,14 +106,17 @@ def execution(draft: Draft) -> Draft:
     section = ExecutionPlan(
         workers=said.workers,
         cache=said.cache,
+        cache_limit=said.cache_limit,
         threads=said.threads,
         offline=said.offline,
         slurm=SlurmPlan(**said.slurm.model_dump()),
+        scoring=ScoringPlan(**said.scoring.model_dump()),
     )
-    keys = ("workers", "cache", "threads", "offline")
+    keys = ("workers", "cache", "cache_limit", "threads", "offline")
     return draft.fill(
         "execution",
         section,
         {key: From(f"launch.{key}") for key in keys}
-        | {f"slurm.{key}": From(f"launch.slurm.{key}") for key in type(said.slurm).model_fields},
+        | {f"slurm.{key}": From(f"launch.slurm.{key}") for key in type(said.slurm).model_fields}
+        | {f"scoring.{key}": From(f"launch.scoring.{key}") for key in type(said.scoring).model_fields},
     )

@@ -1,52 +1,44 @@
-"""The graph of steps: tokenizer, one prepare a source, train, evaluate, export."""
+"""The graph of steps: tokenizer, one prepare a source, one score a curriculum's source, train, evaluate, export."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from compiler.costing.times import Costs
 from compiler.draft import Draft
 from compiler.provenance import Reason
-from schemas.plan import Step
+from schemas.plan import Step, StepKind
 
 __all__ = ["steps"]
+
+_LONGEST_ID = 64
 
 
 def steps(draft: Draft) -> Draft:
     """Fill `steps`, in an order in which they can run."""
-    devices = draft.hardware.count
-    sources = list(draft.data.sources)
-    prepared = tuple(
-        f"prepare-{i}" if len(f"prepare-{name}") > 64 else f"prepare-{name}" for i, name in enumerate(sources)
-    )
     costs: Costs = draft.sections["costs"]
-    seconds = costs.steps
+    prepared = _of_sources("prepare", draft.data.sources, draft, costs)
+    scored = _of_sources("score", draft.data.curricula, draft, costs)
+    data = ("tokenizer", *(step.id for step in prepared.values()))
     found = [
-        Step(id="tokenizer", kind="tokenizer", inputs=(), source=None, devices=1, seconds=seconds["tokenizer"]),
-        *(
-            Step(
-                id=step_id,
-                kind="prepare",
-                inputs=("tokenizer",),
-                source=name,
-                devices=1,
-                seconds=seconds[f"prepare {name}"],
-            )
-            for step_id, name in zip(prepared, sources, strict=True)
-        ),
+        Step(id="tokenizer", kind="tokenizer", inputs=(), source=None, devices=1, seconds=costs.steps["tokenizer"]),
+        *prepared.values(),
+        *(step.model_copy(update={"inputs": ("tokenizer", prepared[name].id)}) for name, step in scored.items()),
         Step(
             id="train",
             kind="train",
-            inputs=("tokenizer", *prepared),
+            inputs=(*data, *(step.id for step in scored.values())),
             source=None,
-            devices=devices,
+            devices=draft.hardware.count,
             seconds=costs.train,
         ),
         Step(
             id="evaluate",
             kind="evaluate",
-            inputs=("tokenizer", *prepared, "train"),
+            inputs=(*data, "train"),
             source=None,
             devices=1,
-            seconds=seconds["evaluate"],
+            seconds=costs.steps["evaluate"],
         ),
     ]
     if draft.recipe.checkpoints.export:
@@ -57,7 +49,25 @@ def steps(draft: Draft) -> Draft:
                 inputs=("tokenizer", "train", "evaluate"),
                 source=None,
                 devices=1,
-                seconds=seconds["export"],
+                seconds=costs.steps["export"],
             )
         )
-    return draft.fill("steps", tuple(found), {"": Reason("one step a kind of work; a prepare for each source")})
+    why = "one step a kind of work; a prepare for each source, a score for each that has a curriculum"
+    return draft.fill("steps", tuple(found), {"": Reason(why)})
+
+
+def _of_sources(kind: StepKind, names: Iterable[str], draft: Draft, costs: Costs) -> dict[str, Step]:
+    """A step of work on data for each of the sources; one whose name makes too long an id goes by its number."""
+    order = list(draft.data.sources)
+    found = {}
+    for name in names:
+        step_id = f"{kind}-{name}"
+        found[name] = Step(
+            id=step_id if len(step_id) <= _LONGEST_ID else f"{kind}-{order.index(name)}",
+            kind=kind,
+            inputs=("tokenizer",),
+            source=name,
+            devices=1,
+            seconds=costs.steps[f"{kind} {name}"],
+        )
+    return found

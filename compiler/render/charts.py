@@ -1,4 +1,4 @@
-"""The page's charts: curves of the scaling law, bars of parts, the mixture over time. Plans in, SVG out, nothing else."""
+"""The page's charts: curves of the scaling law, bars of parts. Plans in, SVG out, nothing else."""
 
 from __future__ import annotations
 
@@ -17,12 +17,11 @@ __all__ = [
     "MARKS",
     "colour",
     "cost_chart",
+    "frame",
     "is_in_dollars",
     "iso_loss_chart",
-    "mixture_chart",
     "parts_bar",
-    "ranked_sources",
-    "source_colour",
+    "size_class",
 ]
 
 COLOURS: Final = 8
@@ -35,7 +34,7 @@ MARKS: Final = {"this plan": "plan", "optimum": "optimum", "no limits": "free", 
 """Shapes of the choices."""
 
 
-def _frame(width: float) -> tuple[Area, float]:
+def frame(width: float) -> tuple[Area, float]:
     """Inner area and height of a chart of this width."""
     height = round(width * (0.62 if width > 400 else 0.8))
     return Area(58, 34, width - 14, height - 50), height
@@ -43,7 +42,7 @@ def _frame(width: float) -> tuple[Area, float]:
 
 def iso_loss_chart(plan: RunPlan, width: float) -> Markup:
     """Models and data of the plan's loss, and of some losses around it; the choices stand on their curve."""
-    area, height = _frame(width)
+    area, height = frame(width)
     shown = curves.domain(plan)
     x = Scale(shown.least_parameters, shown.most_parameters, area.left, area.right, log=True)
     y = Scale(shown.least_tokens, shown.most_tokens, area.bottom, area.top, log=True)
@@ -64,7 +63,7 @@ def iso_loss_chart(plan: RunPlan, width: float) -> Markup:
         said = f"{choice.name}: {figures.figure(choice.parameters)} on {figures.figure(choice.tokens)} tokens"
         parts.append(marker(MARKS[choice.name], x(choice.parameters), y(choice.tokens), said))
     title = f"Models and tokens that reach a loss of {plan.budget.loss:.3f}, and the choices on that curve"
-    return drawing(width, height, title, parts, _size(width))
+    return drawing(width, height, title, parts, size_class(width))
 
 
 def _beside(points: Sequence[tuple[float, float]], words: str, class_: str) -> Markup:
@@ -74,13 +73,14 @@ def _beside(points: Sequence[tuple[float, float]], words: str, class_: str) -> M
     return text(low + 4, top + 10, words, class_)
 
 
-def _size(width: float) -> str:
+def size_class(width: float) -> str:
+    """Class of a chart of this width."""
     return "chart wide" if width > 400 else "chart small"
 
 
 def cost_chart(plan: RunPlan, width: float) -> Markup:
     """What a model of each size takes over its life at the plan's loss: serving on top of training, in the budget's unit."""
-    area, height = _frame(width)
+    area, height = frame(width)
     found, in_dollars = curves.life_curve(plan), is_in_dollars(plan)
 
     def whole(life: Life) -> float:
@@ -109,7 +109,9 @@ def cost_chart(plan: RunPlan, width: float) -> Markup:
         if cost <= top:
             said = f"{choice.name}: {show(cost)} over its life"
             parts.append(marker(MARKS[choice.name], x(choice.parameters), y(cost), said))
-    return drawing(width, height, "Cost over its life against the size of the model, at one loss", parts, _size(width))
+    return drawing(
+        width, height, "Cost over its life against the size of the model, at one loss", parts, size_class(width)
+    )
 
 
 def is_in_dollars(plan: RunPlan) -> bool:
@@ -165,61 +167,9 @@ def parts_bar(
         end = "end" if pixel > width * 0.6 else "start"
         body.append(element("line", x1=pixel, x2=pixel, y1=15.0, y2=top + 38, class_="limit"))
         body.append(text(pixel + (-4 if end == "end" else 4), 12, name, "tick", end))
-    return drawing(width, top + 40, title, body, _size(width))
+    return drawing(width, top + 40, title, body, size_class(width))
 
 
 def colour(index: int, name: str = "") -> str:
     """Class of a colour: by rank, grey for what is taken together."""
     return f"c{index}" if index < COLOURS and name != "other" else "rest"
-
-
-def source_colour(rank: int, count: int) -> str:
-    """Class of a source's colour by its rank among `count`: the last colour is left to none where some must share grey."""
-    return colour(rank) if count <= COLOURS or rank < COLOURS - 1 else "rest"
-
-
-def ranked_sources(plan: RunPlan) -> list[tuple[str, int]]:
-    """Sources with their tokens, largest first."""
-    drawn = {
-        name: sum(phase.sources[name].tokens for phase in plan.data.phases if name in phase.sources)
-        for name in plan.data.sources
-    }
-    return sorted(drawn.items(), key=lambda item: (-item[1], item[0]))
-
-
-def mixture_chart(plan: RunPlan, width: float) -> Markup:
-    """Shares of the sources over the run, stacked; constant within a phase. Small sources beyond the colours come together."""
-    area, height = _frame(width)
-    area = Area(area.left, 16, area.right, height - 50)
-    names = [name for name, _ in ranked_sources(plan)]
-    own = names if len(names) <= COLOURS else names[: COLOURS - 1]
-    x = Scale(0.0, float(plan.budget.tokens), area.left, area.right)
-    y = Scale(0.0, 1.0, area.bottom, area.top)
-    body: list[Markup] = []
-    for phase in plan.data.phases:
-        left, right = x(phase.start_token), x(phase.end_token)
-        span, at = phase.end_token - phase.start_token, 0.0
-        groups: list[tuple[str, int, tuple[str, ...]]] = [(name, index, (name,)) for index, name in enumerate(own)]
-        groups += (
-            [(f"{len(names) - len(own)} other sources", COLOURS, tuple(names[len(own) :]))]
-            if len(own) < len(names)
-            else []
-        )
-        for label, index, members in groups:
-            tokens = sum(phase.sources[name].tokens for name in members if name in phase.sources)
-            if not tokens:
-                continue
-            low, high = y(at), y(at + tokens / span)
-            at += tokens / span
-            said = (
-                f"{label}: {figures.percent(tokens / span)}, {figures.figure(tokens)} tokens, from "
-                f"{figures.figure(phase.start_token)} to {figures.figure(phase.end_token)}"
-            )
-            shape = {"x": left, "y": high, "width": max(right - left, 0.5), "height": max(low - high, 0.3)}
-            body.append(element("rect", element("title", said), class_=f"segment {colour(index)}", **shape))
-            if right - left > 64 and low - high > 16 and index < COLOURS:
-                room = int((right - left - 12) / 7)
-                word = label if len(label) <= room else label[: room - 1] + "…"
-                body.append(text(left + 7, (low + high) / 2 + 4, word, f"inside on-{colour(index)}"))
-    scale = axes(area, x, y, "tokens", "", figures.figure, lambda value: f"{value:.0%}".replace("%", " %"))
-    return drawing(width, height, "Shares of the sources over the run", [*scale, *body], _size(width))

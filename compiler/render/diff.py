@@ -14,7 +14,7 @@ from schemas.units import format_tokens
 
 __all__ = ["diff_json", "render_diff"]
 
-FORMAT_VERSION: Final = "1.0"
+FORMAT_VERSION: Final = "1.1"
 
 _BETTER: Final = "32"
 _WORSE: Final = "31"
@@ -46,6 +46,8 @@ _MEASURES: Final[dict[str, _Measure]] = {
 _LONGEST_VALUE: Final = 60
 _LONGEST_PATH: Final = 56
 _MOST_REASONS: Final = 2
+_MOST_OF_PHASES: Final = 16
+_PHASES: Final = "data.phases"
 
 
 def render_diff(found: PlanDiff, format: Literal["text", "json"], *, color: bool = False, width: int = 100) -> str:
@@ -54,9 +56,9 @@ def render_diff(found: PlanDiff, format: Literal["text", "json"], *, color: bool
         return json.dumps(diff_json(found), indent=2, allow_nan=False) + "\n"
     if not found.changes and found.old.fingerprint == found.new.fingerprint:
         return "No differences.\n"
-    decided = [change for change in found.changes if not change.is_derived]
+    decided = _folded(found, [change for change in found.changes if not change.is_derived])
     derived = [change for change in found.changes if change.is_derived]
-    lines = [_headline(found), *_table(decided, width, color), *_outcome(derived, color), _verdict(found)]
+    lines = [_headline(found), *_table(decided, width, color), *_outcome(derived, color), *_verdict(found)]
     return "\n".join(lines) + "\n"
 
 
@@ -70,7 +72,7 @@ def diff_json(found: PlanDiff) -> dict[str, Any]:
         "added": added,
         "changed": changed,
         "removed": removed,
-        "resume": {"is_legal": not found.reasons, "reasons": list(found.reasons)},
+        "resume": {"is_legal": not found.reasons, "last_step": found.last_step, "reasons": list(found.reasons)},
         "changes": [_change_json(change) for change in found.changes],
     }
 
@@ -79,6 +81,20 @@ def _change_json(change: Change) -> dict[str, Any]:
     values = {key: value for key, value in (("old", change.old), ("new", change.new)) if value is not ABSENT}
     rest = {"place": change.place, "reason": change.reason, "is_derived": change.is_derived}
     return {"kind": change.kind, "path": change.path, **values, **rest}
+
+
+def _folded(found: PlanDiff, changes: Sequence[Change]) -> list[Change]:
+    """The changes, those of phases as one where they are many: a transition has up to a hundred pieces."""
+    inside = [change for change in changes if change.path.startswith(_PHASES)]
+    if len(inside) <= _MOST_OF_PHASES:
+        return list(changes)
+    old, new = f"{len(found.old.data.phases)} phases", f"{len(found.new.data.phases)} phases, {len(inside)} differences"
+    one = Change(max((c.kind for c in inside), key=len), _PHASES, old, new, inside[0].place, inside[0].reason, False)
+    return [
+        one if change is inside[0] else change
+        for change in changes
+        if change is inside[0] or not change.path.startswith(_PHASES)
+    ]
 
 
 def _headline(found: PlanDiff) -> str:
@@ -95,14 +111,20 @@ def _label(old: RunPlan, new: RunPlan) -> str:
     return old.short_fingerprint if old.name == new.name else f"{old.name} {old.short_fingerprint}"
 
 
-def _verdict(found: PlanDiff) -> str:
+def _verdict(found: PlanDiff) -> list[str]:
     added, changed, removed = found.counts
-    resume = "a resume is legal."
     if len(found.reasons) > _MOST_REASONS:  # each stands with its change
         resume = f"cannot resume, for {len(found.reasons)} reasons."
     elif found.reasons:
         resume = "cannot resume: " + "; ".join(found.reasons) + "."
-    return f"Plan: {added} to add, {changed} to change, {removed} to remove; {resume}"
+    elif found.last_step < found.old.training.steps:
+        resume = f"checkpoints up to step {found.last_step:,} of {found.old.training.steps:,} can be continued."
+    else:
+        resume = "a resume is legal."
+    lines = [f"Plan: {added} to add, {changed} to change, {removed} to remove; {resume}"]
+    if not found.reasons and found.has_another_schedule:
+        lines.insert(0, "      A resumed run takes the new schedule of the learning rate from its first step on.")
+    return lines
 
 
 def _table(changes: Sequence[Change], width: int, color: bool) -> list[str]:

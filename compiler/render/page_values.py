@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from markupsafe import Markup
 
 from compiler.job.readme import source_origin
+from compiler.mixing.stretches import stretches
 from compiler.pipeline import Compiled
-from compiler.render import charts, curves, figures, words
+from compiler.render import charts, curricula, curves, draws, figures, mixture, words
 from compiler.render.choices import choices
 from compiler.render.origins import line_of
 from compiler.render.svg import marker
@@ -246,20 +247,39 @@ def _steps(plan: RunPlan) -> list[_Row]:
     return rows
 
 
+class _SourceRow(NamedTuple):
+    """A source over the run; `shares` are words, one a stretch of the mixture."""
+
+    colour: str
+    name: str
+    place: str
+    tokens: int
+    share: float
+    epochs: str
+    shares: list[str]
+
+
 def _data(plan: RunPlan) -> dict[str, Any]:
-    phases = plan.data.phases
-    rows = []
-    for index, (name, tokens) in enumerate(charts.ranked_sources(plan)):
-        shares = [
-            phase.sources[name].tokens / (phase.end_token - phase.start_token) if name in phase.sources else 0.0
-            for phase in phases
-        ]
-        colour = charts.source_colour(index, len(plan.data.sources))
-        origin = clean(source_origin(plan.data.sources[name]))
-        rows.append((colour, name, origin, tokens, tokens / plan.budget.tokens, shares))
+    found = stretches(plan)
+    rows = [
+        _SourceRow(
+            mixture.source_colour(index, len(plan.data.sources)),
+            name,
+            clean(source_origin(plan.data.sources[name])),
+            tokens,
+            tokens / plan.budget.tokens,
+            draws.epochs_word(plan, name),
+            [draws.share_word(stretch, name) for stretch in found],
+        )
+        for index, (name, tokens) in enumerate(mixture.ranked_sources(plan))
+    ]
     return {
-        "chart": _both(lambda width: charts.mixture_chart(plan, width)),
+        "chart": _both(lambda width: mixture.mixture_chart(plan, width)),
         "rows": rows,
         "beside": rows[:_MOST_BESIDE],
-        "phases": phases,
+        "stretches": found,
+        "has_epochs": any(row.epochs for row in rows),
+        "read_up": draws.read_up(plan),
+        "curricula": [said.line for said in curricula.curricula(plan)],
+        "competence": _both(lambda width: curricula.competence_chart(plan, width)) if plan.data.curricula else "",
     }

@@ -8,14 +8,13 @@ from typing import Final
 from compiler.render import figures, words
 from compiler.render.canvas import Canvas, Cell, Column, Line, Look, Piece, Style
 from compiler.render.choices import choices
+from compiler.render.curricula import curricula
+from compiler.render.draws import data_block
 from compiler.render.visible import cells, clean
 from schemas.plan import RunPlan
 
 __all__ = ["render_plan"]
 
-# A screen has room for so many; the rest is in the plan.
-_MOST_SOURCES: Final = 12
-_MOST_PHASES: Final = 4
 _LONGEST_BAR: Final = 20
 # Lines longer than this are hard to read, however wide the terminal is.
 _WIDEST: Final = 110
@@ -31,7 +30,9 @@ def render_plan(plan: RunPlan, look: Look | None = None) -> str:
     _choice(canvas, plan)
     _training(canvas, plan)
     canvas.gap()
-    canvas.block("Data", _data(canvas, plan))
+    canvas.block("Data", data_block(canvas, plan))
+    for said in curricula(plan):
+        canvas.row("", f"{said.sources} {said.order}", said.pacing)
     canvas.gap()
     _machine(canvas, plan)
     canvas.gap()
@@ -138,32 +139,6 @@ def _training(canvas: Canvas, plan: RunPlan) -> None:
         whole = window.start_token == 0 and window.end_token >= plan.budget.tokens
         span = f"tokens {figures.figure(window.start_token)} to {figures.figure(window.end_token)}"
         canvas.row("", (Piece(f"+ {algorithm.kind.replace('_', ' ')}"), Piece("" if whole else f"  {span}", "dim")))
-
-
-def _data(canvas: Canvas, plan: RunPlan) -> list[Line]:
-    """A row a source, largest first as the recipe has them; the first and last phases where there are many."""
-    phases = plan.data.phases
-    half = _MOST_PHASES // 2
-    shown = phases if len(phases) <= _MOST_PHASES else (*phases[:half], *phases[-half:])
-    columns = [Column("source"), Column("tokens", right=True), Column("share", right=True)]
-    columns += [
-        Column(f"from {figures.figure(phase.start_token)}", right=True, rank=1 + index)
-        for index, phase in enumerate(shown)
-        if len(phases) > 1
-    ]
-    rows: list[list[Cell]] = []
-    for name in list(plan.data.sources)[:_MOST_SOURCES]:
-        drawn = sum(phase.sources[name].tokens for phase in phases if name in phase.sources)
-        row: list[Cell] = [name, figures.figure(drawn), figures.percent(drawn / plan.budget.tokens)]
-        for phase in shown if len(phases) > 1 else ():
-            part = phase.sources[name].tokens if name in phase.sources else 0
-            row.append(figures.percent(part / (phase.end_token - phase.start_token)) if part else _dim("-"))
-        rows.append(row)
-    lines = canvas.table(columns, rows)
-    left = len(plan.data.sources) - len(rows)
-    more = [f"{left} more sources"] if left > 0 else []
-    more += [f"{len(phases) - len(shown)} phases between"] if len(shown) < len(phases) else []
-    return [*lines, *canvas.flow(*map(_dim, more), _dim("--html and --format json show all") if more else "")]
 
 
 def _machine(canvas: Canvas, plan: RunPlan) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,6 +11,7 @@ from composer.loggers import Logger
 from torch.nn import functional
 
 from runtime.errors import DataError
+from runtime.frozen import load_frozen
 from runtime.layout import Layout
 from runtime.teacher import find
 from runtime.window import TokenWindow
@@ -75,19 +74,7 @@ def load_teacher(folder: Path, vocab_size: int, sequence_length: int) -> PreTrai
     Raises:
         DataError: there is no whole model (RC401), or it has another vocabulary (RC406) or too few positions (RC203).
     """
-    from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM
-
-    try:
-        with torch.random.fork_rng(devices=[]), contextlib.redirect_stderr(io.StringIO()):
-            teacher, found = AutoModelForCausalLM.from_pretrained(
-                folder, local_files_only=True, use_safetensors=True, output_loading_info=True
-            )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise _unusable(folder, " ".join(str(error).split())[:200] or type(error).__name__) from error
-    if missing := sorted(found["missing_keys"]):
-        # transformers would draw them at random.
-        raise _unusable(folder, f"its files lack {len(missing)} of the weights that config.json asks for: {missing[0]}")
+    teacher = load_frozen(folder, "the teacher")
     if teacher.config.vocab_size != vocab_size:
         raise DataError(
             "RC406",
@@ -98,12 +85,7 @@ def load_teacher(folder: Path, vocab_size: int, sequence_length: int) -> PreTrai
     if positions < sequence_length:
         message = f"the teacher reads {positions:,} tokens at once, and samples have {sequence_length:,}"
         raise DataError("RC203", message, f"choose another teacher, or `data.sequence_length: {positions}`")
-    return cast("PreTrainedModel", teacher.eval().requires_grad_(False))
-
-
-def _unusable(folder: Path, reason: str) -> DataError:
-    remedy = "give a Hugging Face folder with config.json and *.safetensors"
-    return DataError("RC401", f"the teacher in {folder} can't be loaded: {reason}", remedy)
+    return teacher
 
 
 def build(spec: DistillationAlgorithm, plan: RunPlan, layout: Layout) -> DistilledLoss:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TextIO
+from collections.abc import Mapping
+from typing import Any, TextIO
 
 from composer.core import Callback, State
 from composer.loggers import Logger
@@ -15,10 +16,28 @@ from runtime.callbacks.ledger import Ledger
 from runtime.status import write_line
 from schemas.units import format_count
 
-__all__ = ["ConsoleProgress"]
+__all__ = ["ConsoleProgress", "shares"]
 
 _LINE_SECONDS = 10.0
 _BAR_SECONDS = 0.2
+_MIX_WIDTH = 32
+
+
+def shares(record: Mapping[str, Any], before: Mapping[str, Any]) -> str:
+    """`  code 70% prose 30%`: the mix between two records, the largest first, as far as a line has room for it."""
+    drawn = {
+        name.removeprefix("tokens/"): tokens - before.get(name, 0)
+        for name, tokens in record.items()
+        if name.startswith("tokens/")
+    }
+    total = sum(drawn.values())
+    text = ""
+    for name in sorted((name for name in drawn if drawn[name]), key=lambda name: -drawn[name]):
+        part = f" {name} {drawn[name] / total:.0%}"
+        if len(text) + len(part) > _MIX_WIDTH:
+            return f" {text} \N{HORIZONTAL ELLIPSIS}"
+        text += part
+    return f" {text}" if len(drawn) > 1 else ""
 
 
 class ConsoleProgress(Callback):  # type: ignore[misc]  # composer has no types
@@ -31,6 +50,8 @@ class ConsoleProgress(Callback):  # type: ignore[misc]  # composer has no types
         self._task: TaskID | None = None
         self._shown = 0.0
         self._facts = ""
+        self._latest: Mapping[str, Any] = {}
+        self._told: Mapping[str, Any] = {}
 
     def fit_start(self, state: State, logger: Logger) -> None:
         """Begin the bar, where there is a terminal."""
@@ -46,8 +67,9 @@ class ConsoleProgress(Callback):  # type: ignore[misc]  # composer has no types
         """Show the batch, if enough time has passed since the last one shown; always the last."""
         record, step, now = self._ledger.record, int(state.timestamp.batch), time.monotonic()
         if record is not None:
+            self._latest = record
             speed = format_count(record["tokens_per_s"])
-            self._facts = f"loss {record['loss']:.4f}  lr {record['lr']:.2e}  {speed} tok/s"
+            self._facts = f"loss {record['loss']:.4f}  lr {record['lr']:.2e}  {speed} tok/s{shares(record, self._told)}"
             heldout = [
                 f"{name.split('/')[1]} {loss:.4f}" for name, loss in record.items() if name.startswith("heldout/")
             ]
@@ -55,7 +77,7 @@ class ConsoleProgress(Callback):  # type: ignore[misc]  # composer has no types
                 self._line(f"  step {step:,}/{self._steps:,}  held-out loss: {', '.join(heldout)}")
         if now - self._shown < (_BAR_SECONDS if self._bar else _LINE_SECONDS) and step != self._steps:
             return
-        self._shown = now
+        self._shown, self._told = now, self._latest
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=step, facts=self._facts)
             self._bar.refresh()

@@ -3,57 +3,69 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from composer.core import Callback, Precision, State
 from composer.loggers import Logger
 from composer.utils import dist
 
+from runtime.books import Books, mix_ends
 from runtime.checkpoint import Progress
 from runtime.errors import RunFailed
+from schemas.plan import RunPlan
 
 __all__ = ["Ledger"]
 
 
 class Ledger(Callback):  # type: ignore[misc]  # composer has no types
-    """Counts what is really fed, on each rank; sums over ranks only when asked, so that a batch costs no communication.
+    """Counts what is really fed, on each rank; sums over ranks where a record is due, so that other batches cost nothing.
 
     Args:
-        sources: names, in the order of the numbers that batches carry.
-        interval: steps between two records.
-        steps: of the whole run.
+        plan: phases, batch, and how often to make a record; one is also made where a mix ends.
+        unique: samples that each source has for training, in the order of the numbers that batches carry.
+        padding: the id of tokens that only fill samples up, where the data may have such.
     """
 
-    def __init__(self, sources: Sequence[str], *, interval: int, steps: int) -> None:
-        self._sources, self._interval, self._steps = tuple(sources), max(1, interval), steps
-        self._before = Progress(0, 0, 0, 0.0, float("nan"), float("nan"), dict.fromkeys(sources, 0))
-        self._drawn = np.zeros(len(sources), np.int64)
+    def __init__(self, plan: RunPlan, unique: Mapping[str, int], *, padding: int | None = None) -> None:
+        self._unique, self._padding = dict(unique), padding
+        self._interval, self._steps = max(1, plan.logging.interval_steps), plan.training.steps
+        self._length, self._batch_tokens = plan.data.sequence_length, plan.training.global_batch_tokens
+        self._phases = plan.data.phases
+        self._mix_ends = frozenset(mix_ends(self._phases))
+        self._books = Books(self._phases, tuple(unique), self._batch_tokens, self._length)
+        self._before = Progress(0, 0, 0, 0.0, float("nan"), float("nan"), dict.fromkeys(unique, 0))
         self._trained_tokens = 0
         self._learning_rate = 0.0
         self._initial_loss = float("nan")
         self._loss = float("nan")
         self._heldout: dict[str, float] = {}
         self._mark = (0, 0.0)
-        self.record: dict[str, float] | None = None
-        """Numbers of the batch that has just ended, where it is one to log."""
+        self._shown = dict.fromkeys(unique, 0)
+        self.record: dict[str, Any] | None = None
+        """Numbers of the batch that has just ended, and its phase, where it is one to log."""
 
     def resume(self, progress: Progress) -> None:
         """Go on from a checkpoint's books."""
         self._before = progress
+        self._books.go_on(progress.step)
+        self._shown = {name: progress.samples.get(name, 0) for name in self._unique}
         self._initial_loss, self._loss = progress.initial_loss, progress.loss
         self._mark = (progress.tokens, progress.seconds)
 
     def count(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Book a batch as it comes from the loader, before any algorithm; the model gets it without the sources."""
-        self._drawn += np.bincount(batch["source"].numpy(), minlength=len(self._sources))
+        ids = batch["input_ids"]
+        fill = None if self._padding is None else (ids == self._padding).sum(dim=1).numpy()
+        self._books.draw(batch["source"].numpy(), fill)
         return {name: value for name, value in batch.items() if name != "source"}
 
     def batch_start(self, state: State, logger: Logger) -> None:
         """Read what the batch is trained with; the schedule moves on before the batch ends."""
-        self._trained_tokens += state.batch["input_ids"].numel()
+        fed = state.batch["input_ids"].numel()
+        self._trained_tokens += fed
+        self._books.cut(fed)
         self._learning_rate = float(state.optimizers[0].param_groups[0]["lr"])
         self.record = None
 
@@ -84,23 +96,43 @@ class Ledger(Callback):  # type: ignore[misc]  # composer has no types
 
     def batch_checkpoint(self, state: State, logger: Logger) -> None:
         """Make the record of a batch, with what was evaluated after it."""
-        step = int(state.timestamp.batch)
-        if step % self._interval and step != self._steps and not self._heldout:
+        step, tokens = int(state.timestamp.batch), int(state.timestamp.token)
+        due = step % self._interval == 0 or step == self._steps or step * self._batch_tokens in self._mix_ends
+        if not due and not self._heldout:
             return
-        tokens, seconds = int(state.timestamp.token), state.timestamp.total_wct.total_seconds()
+        seconds = state.timestamp.total_wct.total_seconds()
         rate = (tokens - self._mark[0]) / max(seconds - self._mark[1], 1e-9)
         self._mark = (tokens, seconds)
+        sources, phase = self._sources(state), self._books.phase_of(step - 1)
         self.record = {
             "step": step,
             "tokens": tokens,
+            "phase": self._phases[phase].id,
             "loss": self._loss,
             "lr": self._learning_rate,
             "tokens_per_s": round(rate, 1),
             "seconds": round(seconds, 3),
+            **sources,
             **self._parts(state),
             **self._heldout,
         }
-        logger.log_metrics({"lr": self._learning_rate, "tokens_per_s": rate})
+        # Trackers draw numbers alone: there the phase is its place in the plan's list.
+        logger.log_metrics({"lr": self._learning_rate, "tokens_per_s": rate, "phase": phase, **sources})
+
+    def _sources(self, state: State) -> dict[str, float]:
+        """Of each source: tokens drawn so far, by all ranks; share since the last record or resume; times it was read through."""
+        drawn = state.device.tensor_to_device(torch.from_numpy(self._books.drawn))
+        dist.all_reduce(drawn)
+        names = zip(self._unique, drawn.tolist(), strict=True)
+        total = {name: self._before.samples.get(name, 0) + samples for name, samples in names}
+        since = {name: samples - self._shown[name] for name, samples in total.items()}
+        self._shown = total
+        every = max(1, sum(since.values()))
+        return {
+            **{f"tokens/{name}": samples * self._length for name, samples in total.items()},
+            **{f"share/{name}": round(samples / every, 6) for name, samples in since.items()},
+            **{f"epochs/{name}": round(samples / max(1, self._unique[name]), 6) for name, samples in total.items()},
+        }
 
     @staticmethod
     def _parts(state: State) -> dict[str, float]:
@@ -110,17 +142,20 @@ class Ledger(Callback):  # type: ignore[misc]  # composer has no types
 
     def progress(self, state: State) -> Progress:
         """The books up to now, summed over ranks; every rank must call it."""
-        local = torch.tensor([self._trained_tokens, *self._drawn.tolist()], dtype=torch.int64)
-        total = state.device.tensor_to_device(local)
-        dist.all_reduce(total)
-        trained, *drawn = (int(value) for value in total.tolist())
-        before = self._before
+        local = torch.tensor([self._trained_tokens, *self._books.flat()], dtype=torch.int64)
+        summed = state.device.tensor_to_device(local)
+        dist.all_reduce(summed)
+        trained, *counts = (int(value) for value in summed.tolist())
+        totals = self._books.totals(counts, self._before)
         return Progress(
             step=int(state.timestamp.batch),
             tokens=int(state.timestamp.token),
-            trained_tokens=before.trained_tokens + trained,
+            trained_tokens=self._before.trained_tokens + trained,
             seconds=state.timestamp.total_wct.total_seconds(),
             initial_loss=self._initial_loss,
             loss=self._loss,
-            samples={name: before.samples[name] + count for name, count in zip(self._sources, drawn, strict=True)},
+            samples=totals.samples,
+            phases=totals.phases,
+            padding=totals.padding,
+            truncated=totals.truncated,
         )

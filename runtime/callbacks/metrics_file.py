@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from composer.core import Callback, State
 from composer.loggers import Logger
@@ -29,6 +29,10 @@ def cut(path: Path, step: int) -> None:
     write_bytes(path, b"".join(kept))
 
 
+def _is_no_number(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
+
+
 class MetricsFile(Callback):  # type: ignore[misc]  # composer has no types
     """Appends the ledger's records; only the first rank has one."""
 
@@ -46,7 +50,7 @@ class MetricsFile(Callback):  # type: ignore[misc]  # composer has no types
         record = self._ledger.record
         if record is None or self._file is None:
             return
-        plain = {name: value if math.isfinite(value) else None for name, value in record.items()}
+        plain = {name: None if _is_no_number(value) else value for name, value in record.items()}
         with disk_errors(self._path):
             self._file.write(json.dumps(plain) + "\n")
             self._file.flush()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -16,15 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.data.locate import find_folder
-from runtime.errors import DataError, RunError, RunFailed
+from runtime.data.shard_files import check_bytes, unpacked
+from runtime.data.stores import FIRST_CONTACT, PATIENCE, Patience, StoreError, download, downloader
+from runtime.errors import DataError
 from schemas.data import MdsSource
 
 if TYPE_CHECKING:
     from streaming.base.format import Reader
 
 __all__ = ["MdsIndex", "check_sizes", "first_sample", "read_index", "texts", "token_ids"]
-
-_MISSING = {"404", "NoSuchKey", "NoSuchBucket", "403", "AccessDenied"}
 
 
 @dataclass(frozen=True)
@@ -65,31 +64,25 @@ def _remote(mds: str, roots: tuple[Path, ...]) -> str:
     return str(folder.resolve())
 
 
-def _fetch(remote: str, name: str, folder: Path) -> Path:
-    """A file of `remote`, copied into `folder` unless it is on this machine already."""
+def _fetch(remote: str, name: str, folder: Path, patience: Patience, part: dict[str, Any] | None = None) -> Path:
+    """A file of `remote`, copied into `folder` unless it is on this machine already; checked where `part` says how.
+
+    Raises:
+        RunError: it is missing or may not be read (RC401, RC607), damaged (RC408), or there is no room (RC604).
+    """
     if "://" not in remote:
         return Path(remote, name)
-    from streaming.base.storage import CloudDownloader
+    local, url = folder / name, f"{remote}/{name}"
 
-    local = folder / name
+    def check(path: Path) -> None:
+        if part is not None:
+            check_bytes(path, part["bytes"], part["hashes"], url)
+
     try:
-        CloudDownloader.direct_download(f"{remote}/{name}", str(local))
-    except Exception as error:  # each store has its own exceptions
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            raise
-        raise _unreachable(f"{remote}/{name}", error) from error
+        download(downloader(remote), url, local, patience=patience, check=check)
+    except StoreError as error:
+        raise error.error("" if part is None else "the shard ") from error
     return local
-
-
-def _unreachable(url: str, error: Exception) -> RunError:
-    response = getattr(error, "response", None) or {}
-    code = str(response.get("Error", {}).get("Code", ""))
-    reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-    if code in _MISSING or isinstance(error, ValueError):
-        return DataError("RC401", f"{url} can't be read: {reason}", "check the address and the right to read it")
-    return RunFailed(
-        "RC607", f"{url} can't be reached: {reason}", "check network, credentials and S3_ENDPOINT_URL; then run again"
-    )
 
 
 def read_index(source: MdsSource, roots: tuple[Path, ...]) -> MdsIndex:
@@ -101,7 +94,7 @@ def read_index(source: MdsSource, roots: tuple[Path, ...]) -> MdsIndex:
     """
     remote = _remote(source.mds, roots)
     with tempfile.TemporaryDirectory(prefix="recipec-") as folder:
-        path = _fetch(remote, "index.json", Path(folder))
+        path = _fetch(remote, "index.json", Path(folder), FIRST_CONTACT)
         if not path.is_file():
             raise DataError("RC401", f"{remote} holds no index.json", "give the folder that MDSWriter wrote")
         data = path.read_bytes()
@@ -143,33 +136,37 @@ def check_sizes(index: MdsIndex) -> None:
 
 
 def _check_size(path: Path, expected: int) -> None:
-    size = path.stat().st_size if path.is_file() else None
-    if size != expected:
-        found = "is missing" if size is None else f"has {size} bytes"
-        raise DataError(
-            "RC408", f"the shard {path} {found}; its index says {expected} bytes", "fetch or write the shard again"
-        )
+    try:
+        check_bytes(path, expected, {}, str(path))
+    except StoreError as error:
+        raise _damaged(error) from error
+
+
+def _damaged(error: StoreError) -> DataError:
+    what = "is missing" if error.problem == "missing" else error.reason
+    return DataError("RC408", f"the shard {error.url} {what}", "fetch or write the shard again; then run again")
 
 
 def _open_shard(index: MdsIndex, shard: dict[str, Any], folder: Path) -> Reader:
     """A reader of one shard, checked and unpacked; only columns that can't hold code are accepted."""
-    from streaming.base.compression import decompress
     from streaming.base.format import reader_from_json
-    from streaming.base.hashing import get_hash
 
     raw = shard["raw_data"]
     is_raw = "://" not in index.remote and Path(index.remote, raw["basename"]).is_file()
     part = raw if is_raw else _parts(shard)
-    path = _fetch(index.remote, part["basename"], folder)
-    _check_size(path, part["bytes"])
-    for algorithm, expected in part["hashes"].items():
-        if get_hash(algorithm, path.read_bytes()) != expected:
-            raise DataError(
-                "RC408", f"the shard {path} is not what its index says ({algorithm})", "fetch or write it again"
-            )
+    path = _fetch(index.remote, part["basename"], folder, PATIENCE, part)
+    try:
+        check_bytes(path, part["bytes"], part["hashes"], str(path))
+    except StoreError as error:
+        raise _damaged(error) from error
     if part is not raw:
-        (folder / raw["basename"]).write_bytes(decompress(shard["compression"], path.read_bytes()))
+        try:
+            data = unpacked(path, shard["compression"], str(path))
+        except StoreError as error:
+            raise _damaged(error) from error
         path = folder / raw["basename"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
     reader = reader_from_json(str(path.parent), "", shard)
     try:
         reader.validate(allow_unsafe_types=False)

@@ -6,7 +6,7 @@ A module `runtime/steps/<kind>.py` offers two functions:
     run(step, context, inputs, folder) -> JSON value   does the work in `folder`, returns `Result.values`
 
 The executor skips a step whose key has a finished result, and hands `run` a temporary folder that is renamed when it is
-done (tokenizer, prepare), or the run's own folder (train, evaluate, export).
+done (tokenizer, prepare, score), or the run's own folder (train, evaluate, export).
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from runtime.files import atomic_folder, hash_file
+from runtime.mixture_plot import draw_mixture
 from runtime.model_card import model_card
 from runtime.record import Record, read_record
 from runtime.steps.base import Context, Inputs, Result
@@ -14,7 +15,7 @@ from schemas.plan import Step, StepKind
 
 __all__ = ["identity", "run"]
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 _DTYPES: Final = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
@@ -45,12 +46,11 @@ def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str,
     model.config.use_cache = True
     model.to(getattr(torch, _DTYPES[plan.checkpoints.export_dtype]))
     evaluation = _evaluation(context, inputs)
-    card = model_card(
-        plan,
-        trained=_input("train", context, inputs).values,
-        evaluation=evaluation.values if evaluation is not None else None,
-    )
+    trained = _input("train", context, inputs).values
     with atomic_folder(layout.export, replace=True) as target:
+        picture = layout.mixture.name if draw_mixture(plan, layout.metrics, target / layout.mixture.name) else None
+        measured = evaluation.values if evaluation is not None else None
+        card = model_card(plan, trained=trained, evaluation=measured, picture=picture)
         model.save_pretrained(target, max_shard_size=plan.checkpoints.max_shard_bytes)
         for path in sorted(tokenizer.folder.iterdir()):
             if path.is_file() and path.name != "result.json":

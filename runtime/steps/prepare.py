@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from runtime.data.document_table import TABLE, DocumentTable
 from runtime.data.documents import Document, Skipped, documents, is_heldout
 from runtime.data.identity import content_hash, source_identity
 from runtime.data.mds import MdsIndex, check_sizes, first_sample, read_index, token_ids
@@ -26,7 +27,7 @@ from schemas.plan import Step
 
 __all__ = ["identity", "run"]
 
-_FORMAT = 1
+_FORMAT = 2
 # Enough for all threads of the tokenizer, and little memory (a batch takes about 30 times its characters).
 _BATCH_CHARACTERS = 1 << 21
 
@@ -60,7 +61,7 @@ def identity(step: Step, context: Context, inputs: Inputs) -> dict[str, Any]:  #
 
 
 def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str, Any]:
-    """Write train/ and heldout/ below `folder`, and say what they hold.
+    """Write train/, heldout/ and the table of the trained documents below `folder`, and say what they hold.
 
     Bits per byte of the held-out split are `nats_per_token * tokens / (ln 2 * bytes)`. What is not known of ready-made
     shards (bytes, documents) is None.
@@ -116,6 +117,7 @@ def _write(
     with (
         ShardWriter(folder / "train", dtype=dtype, sequence_length=length) as train,
         ShardWriter(folder / "heldout", dtype=dtype, sequence_length=length) as heldout,
+        DocumentTable(folder / TABLE) as table,
     ):
         splits = Splits(plan.evaluation, length, dtype, tokenizer.count_bytes, train=train, heldout=heldout)
         for batch in _batches(_pieces(_watched(found, name, seen))):
@@ -123,7 +125,10 @@ def _write(
                 is_held = is_heldout(piece.document.digest, share)
                 end = [tokenizer.eos_token_id] if piece.is_last else []
                 splits.add(ids + end, len(piece.text.encode()), is_heldout=is_held, starts_document=piece.is_first)
+                if not is_held:
+                    table.add(piece.document.digest, len(ids) + len(end))
         books = splits.finish()
+        table.finish(books["train"]["tokens"])
     return {"documents": seen.documents, "bytes": seen.num_bytes, "skipped": skipped.as_dict(), **books}
 
 

@@ -69,9 +69,9 @@ def _run(context: Context, inputs: Inputs, meter: Meter | None, refusal: Spend |
     from composer.utils import dist
 
     from runtime.build import build_training, join_ranks
-    from runtime.data.planned_dataset import BadSampleError
+    from runtime.data.worker_errors import BadSampleError, worker_death
     from runtime.loggers import quiet
-    from runtime.preemption import StopSignal
+    from runtime.preemption import StopSignal, end_loaders
 
     plan, layout = context.plan, context.layout
     if plan.execution.threads is not None:
@@ -94,10 +94,17 @@ def _run(context: Context, inputs: Inputs, meter: Meter | None, refusal: Spend |
             try:
                 training.trainer.fit()
                 progress = training.ledger.progress(training.trainer.state)
-            finally:
-                training.trainer.close()
+            except BaseException:
+                # Composer's `close` waits for the other ranks, and they wait for this one's part of a batch.
+                training.trainer.engine.close()
+                raise
+            training.trainer.close()
         except BadSampleError as error:
             raise error.error() from error
+        except RuntimeError as error:
+            raise worker_death(error) or error from error
+        finally:
+            end_loaders()
     capped = meter is not None and meter.now().stopped_by is not None
     status = "finished" if not training.saver.interrupted else "capped" if capped else "interrupted"
     return result(plan, progress, status, start, dist.get_world_size())
@@ -152,11 +159,13 @@ def verify_data(inputs: Inputs, *, deep: bool) -> None:
 
 def result(plan: RunPlan, progress: Progress, status: str, resumed_from: int | None, world_size: int) -> dict[str, Any]:
     """The step's values; planned and actual tokens are compared per source in the report."""
+    from runtime.books import by_phase
     from runtime.checkpoint import folder_name
     from runtime.model import flops_per_token
 
     length, seconds = plan.data.sequence_length, max(progress.seconds, 1e-9)
     flops = progress.trained_tokens / seconds * flops_per_token(plan.model, length)
+    phases = by_phase(plan.data.phases, progress, length)
     return {
         "status": status,
         "steps": progress.step,
@@ -167,6 +176,10 @@ def result(plan: RunPlan, progress: Progress, status: str, resumed_from: int | N
         "initial_loss": progress.initial_loss,
         "samples_per_source": progress.samples,
         "tokens_per_source": {name: samples * length for name, samples in progress.samples.items()},
+        # None, each, where the run began under a version that did not count them.
+        "samples_per_phase": phases,
+        "padding_tokens_per_source": progress.padding if phases is not None else None,
+        "truncated_tokens_per_source": progress.truncated if phases is not None else None,
         "tokens_per_s": progress.tokens / seconds,
         "mfu": flops / (plan.hardware.peak_flops * world_size),
         "resumed_from": resumed_from,

@@ -151,6 +151,53 @@ def test_text_is_pinned() -> None:
     )
 
 
+def changed_future() -> RunPlan:
+    """The tiny plan with another mix in its last third."""
+    phases = [
+        {"id": "phase0", "start_token": 0, "end_token": 4096, "sources": {"code": _share(48), "prose": _share(16)}},
+        {"id": "phase1", "start_token": 4096, "end_token": 6144, "sources": {"prose": _share(32)}},
+    ]
+    return sealed(data={"phases": phases})
+
+
+def _share(samples: int) -> dict[str, int]:
+    return {"samples": samples, "tokens": samples * 64}
+
+
+def test_until_when_a_checkpoint_can_be_continued() -> None:
+    """A future phase may change: the verdict says up to which step, and no change of it forbids a resume."""
+    found = diff(sealed(), changed_future())
+    assert "-/+" not in {change.kind for change in found.changes}
+    assert found.last_step == 8
+    text = render_diff(found, "text")
+    assert text.splitlines()[-1].endswith("checkpoints up to step 8 of 12 can be continued.")
+    resume = json.loads(render_diff(found, "json"))["resume"]
+    assert resume == {"is_legal": True, "last_step": 8, "reasons": []}
+    resume = json.loads(render_diff(diff(sealed(), sealed(seed=18)), "json"))["resume"]
+    assert (resume["is_legal"], resume["last_step"]) == (False, 0)
+
+
+def test_a_transition_is_one_line_of_the_text(tmp_path: Path) -> None:
+    """Its pieces are phases of the plan, up to a hundred; programs see them all."""
+    knots = "mixture=[{weights: {code: 1}}, {from: 0.5dur, weights: {prose: 1}, transition: %s}]"
+    old, new = (plan_text(MINIMAL, tmp_path, f"data.{knots % kind}") for kind in ("linear", "cosine"))
+    lines = [line for line in render_diff(diff(old, new), "text").splitlines() if "phases" in line]
+    assert len(lines) == 1
+    assert '~ data.phases  "101 phases" -> "101 phases, ' in lines[0]
+    assert len(json.loads(render_diff(diff(old, new), "json"))["changes"]) > 100
+
+
+def test_a_run_that_becomes_longer_takes_another_schedule() -> None:
+    """Allowed, and said: the learning rate goes on along the new curve, which may be a jump."""
+    training = {"schedule": {**tiny_plan().training.schedule.model_dump(), "final_fraction": 0.5}}
+    text = render_diff(diff(sealed(), sealed(training=training)), "text")
+    assert (
+        text.splitlines()[-2].strip()
+        == "A resumed run takes the new schedule of the learning rate from its first step on."
+    )
+    assert text.splitlines()[-1].endswith("a resume is legal.")
+
+
 def test_outcomes_say_what_became_of_them() -> None:
     """Speed, memory, time and money with their change; up is bad but for speed, and what follows from them is counted."""
     old = sealed(estimate={"usd": 324.0, "hours": 16.2, "tokens_per_s_per_gpu": 80_000.0, "usd_low": 249.0})
@@ -192,7 +239,7 @@ def test_json_leaves_out_what_is_absent() -> None:
     """Programs see plain values; a missing side has no key, while null is a value."""
     found = diff(sealed(), sealed(algorithms=[EMA], execution={"threads": 2}))
     document = json.loads(render_diff(found, "json"))
-    assert (document["format_version"], document["added"], document["changed"], document["removed"]) == ("1.0", 1, 1, 0)
+    assert (document["format_version"], document["added"], document["changed"], document["removed"]) == ("1.1", 1, 1, 0)
     assert document["resume"]["is_legal"] is False
     changes = {change["path"]: change for change in document["changes"]}
     assert "old" not in changes["algorithms.ema"]

@@ -9,6 +9,7 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
+from schemas.curriculum import Curriculum
 from schemas.recipe import Recipe
 from tests.recipes import plan_text
 
@@ -39,6 +40,20 @@ averaging: {}
 launch: {slurm: {}}
 """
 
+# Key of a curriculum of difficulty -> what it is compared with, and the change; over the mix and of a source.
+DIFFICULTY: dict[str, tuple[str, str]] = {
+    "by": ("{by: length}", "{by: mtld}"),
+    "order": ("{by: length}", "{by: length, order: hard_to_easy}"),
+    "pacing": ("{by: length}", "{by: length, pacing: linear}"),
+    "start": ("{by: length}", "{by: length, start: 0.1}"),
+    "duration": ("{by: length}", "{by: length, duration: 0.25dur}"),
+    "power": ("{by: length, pacing: root}", "{by: length, pacing: root, power: 4}"),
+    "growth": ("{by: length, pacing: exponential}", "{by: length, pacing: exponential, growth: 2}"),
+    "stages": ("{by: length, pacing: step}", "{by: length, pacing: step, stages: 7}"),
+    "buckets": ("{by: length}", "{by: length, buckets: 20}"),
+    "model": ("{by: loss, model: a}", "{by: loss, model: b}"),
+}
+
 # Path -> overrides that change it. A key that another one excludes comes with what makes room for it.
 CHANGES: dict[str, tuple[str, ...]] = {
     "name": ("name=other",),
@@ -67,10 +82,16 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "data.sources": ("data.sources.code.tokens=9M",),
     "data.mixture[].from": ("data.mixture[1].from=0.25dur",),
     "data.mixture[].weights": ("data.mixture[1].weights={code: 0.4, prose: 0.6}",),
-    "data.curriculum.start_length": ("data.curriculum.start_length=32",),
-    "data.curriculum.duration": ("data.curriculum.duration=0.5dur",),
-    "data.curriculum.step_size": ("data.curriculum.step_size=16",),
-    "data.curriculum.truncate": ("data.curriculum.truncate=false",),
+    "data.mixture[].transition": ("data.mixture[1].transition=linear",),
+    "data.domain_upsampling.fraction": ("data.domain_upsampling={weights: {code: 1}, fraction: 0.1}",),
+    "data.domain_upsampling.weights": ("data.domain_upsampling={weights: {prose: 1}}",),
+    "data.domain_upsampling.keep": ("data.domain_upsampling={weights: {code: 1}, keep: 0.4}",),
+    "data.domain_upsampling.keep_sources": ("data.domain_upsampling={weights: {code: 1}, keep_sources: [code]}",),
+    "data.curriculum[].start_length": ("data.curriculum.start_length=32",),
+    "data.curriculum[].step_size": ("data.curriculum.step_size=16",),
+    "data.curriculum[].truncate": ("data.curriculum.truncate=false",),
+    **{f"data.curriculum[].{key}": (f"data.curriculum={after}",) for key, (_, after) in DIFFICULTY.items()},
+    "data.shuffle_block": ("data.shuffle_block=4096",),
     "data.selection.min_bytes": ("data.selection.min_bytes=100",),
     "data.selection.max_bytes": ("data.selection.max_bytes=1MB",),
     "data.selection.deduplicate": ("data.selection.deduplicate=exact",),
@@ -199,12 +220,15 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "logging.wandb.mode": ("logging.wandb={mode: online}",),
     "launch.workers": ("launch.workers=2",),
     "launch.cache": ("launch.cache=/scratch/cache",),
+    "launch.cache_limit": ("launch.cache_limit=500GB",),
     "launch.slurm.partition": ("launch.slurm.partition=big",),
     "launch.slurm.account": ("launch.slurm.account=lab",),
     "launch.slurm.qos": ("launch.slurm.qos=high",),
     "launch.slurm.time": ("launch.slurm.time=9h",),
     "launch.threads": ("launch.threads=3",),
     "launch.offline": ("launch.offline=true",),
+    "launch.scoring.engine": ("launch.scoring=datatrove",),
+    "launch.scoring.tasks": ("launch.scoring={tasks: 8}",),
 }
 
 # What a change is compared with, where BASE itself would hide it: limits that bind, a law of the same kind.
@@ -223,6 +247,11 @@ BEFORE: dict[str, tuple[str, ...]] = {
         for key in ("e", "a", "b", "alpha", "beta")
     },
     "budget.scaling_law.max_tokens_per_parameter": (f"budget.scaling_law={{fit: {RUNS}}}",),
+    **{f"data.curriculum[].{key}": (f"data.curriculum={before}",) for key, (before, _) in DIFFICULTY.items()},
+    **{
+        f"data.domain_upsampling.{key}": ("data.domain_upsampling={weights: {code: 1}}",)
+        for key in ("fraction", "weights", "keep", "keep_sources")
+    },
     # Pruning ranks whole layers, which sharding splits.
     "training.sharding.kind": ("compression=[]",),
     "training.sharding.degree": (
@@ -238,7 +267,7 @@ ON_TOP = ("budget.objective", "budget.constraints.")
 # One word is the only choice today; a change is refused, which tests/errors/ shows.
 SINGLE = {
     "objective.kind",
-    "data.curriculum.kind",
+    "data.curriculum[].kind",
     "compression[].kind",
     "distillation.kind",
     "averaging.kind",
@@ -292,7 +321,8 @@ def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
         if path == "data.sources" or not inner or not inner[0].model_fields:
             yield path
         else:
-            yield from _keys(inner[0], f"{path}[]." if "tuple" in str(info.annotation) else f"{path}.")
+            for one in dict.fromkeys(inner):
+                yield from _keys(one, f"{path}[]." if "tuple" in str(info.annotation) else f"{path}.")
 
 
 def test_every_key_of_the_language_is_listed() -> None:
@@ -311,3 +341,32 @@ def test_changing_a_key_changes_the_plan(key: str, tmp_path: Path) -> None:
     assert before.model_dump(exclude=meaning) != after.model_dump(exclude=meaning)
     expect_same = key.startswith(PLACE) or key in MONEY
     assert (before.fingerprint == after.fingerprint) == expect_same
+
+
+@pytest.mark.parametrize("key", ["duration", "start_length", "step_size", "truncate"])
+def test_the_length_of_sequences_warms_up_beside_an_order_of_difficulty(key: str, tmp_path: Path) -> None:
+    """In a list of both, each key changes the same algorithm as alone."""
+    said = {"duration": "0.5dur", "start_length": "32", "step_size": "16", "truncate": "false"}[key]
+    alone, both = (
+        plan_text(BASE, tmp_path, f"data.curriculum={form % f'{{kind: sequence_length_warmup, {key}: {said}}}'}")
+        for form in ("%s", "[{by: length}, %s]")
+    )
+    assert alone.algorithms == both.algorithms != plan_text(BASE, tmp_path).algorithms
+    assert not alone.data.curricula
+    assert set(both.data.curricula) == {"code", "prose"}
+
+
+def test_a_curriculum_of_difficulty_has_no_other_keys() -> None:
+    """What its rows are."""
+    assert set(DIFFICULTY) == set(Curriculum.model_fields) - {"kind"}
+
+
+@pytest.mark.parametrize("key", DIFFICULTY)
+def test_a_source_has_every_key_of_a_curriculum(key: str, tmp_path: Path) -> None:
+    """A source's own curriculum changes its plan alone."""
+    before, after = (
+        plan_text(BASE, tmp_path, f"data.sources.code.curriculum={said}").data.curricula for said in DIFFICULTY[key]
+    )
+    assert before.keys() == after.keys() == {"code"}
+    assert before["code"] != after["code"]
+    assert after["code"].scope == "source"

@@ -98,7 +98,7 @@ def test_a_damaged_one_is_set_aside_and_the_one_before_is_used(
 def test_a_checkpoint_of_another_plan_is_refused(tmp_path: Path) -> None:
     """Neither used nor set aside: it is whole, and somebody's."""
     save(tmp_path, 4)
-    with pytest.raises(Refused, match="another model, batch, data order or seed") as caught:
+    with pytest.raises(Refused, match="another model, batch, data or seed") as caught:
         checkpoint.latest(tmp_path, PLAN.model_copy(update={"resume_key": "2" * 64}))
     assert caught.value.code == "RC602"
     assert (tmp_path / "ba00000004").is_dir()

@@ -235,6 +235,9 @@ def test_builtin_text_is_real(tmp_path: Path) -> None:
     assert "pydoc topic while" in " ".join(by_place)
     assert by_place["docstrings of json/decoder.py"].startswith("json.decoder\n\nImplementation of JSONDecoder")
     assert "json.decoder.JSONDecoder.decode\n\n" in by_place["docstrings of json/decoder.py"]
+    names = list(documents(source_from(builtin="cpython-unicode"), (tmp_path,), Selection(), Skipped()))
+    assert "U+00E9 latin small letter e with acute\n" in names[0].text
+    assert sum(document.num_bytes for document in names) > 500_000
 
 
 def test_selection_counts_what_it_leaves_out(tmp_path: Path) -> None:

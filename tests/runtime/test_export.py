@@ -104,3 +104,31 @@ def test_the_card_says_data_and_training() -> None:
     assert row.replace("\\|", "").count("|") == 5
     assert "5.2500 nats per token" in card
     assert "2 x cpu" in card
+
+
+def test_the_card_shows_the_mix_over_time(run: tuple[Context, Inputs]) -> None:
+    """Where the run's records say what was drawn, the folder has the picture and the card shows it."""
+    context, inputs = run
+    _export(context, inputs)
+    assert "mixture.svg" not in (context.layout.export / "README.md").read_text()
+    record = {"step": 12, "tokens": 6144, "tokens/one": 3072, "tokens/two": 3072}
+    context.layout.metrics.write_text(json.dumps(record) + "\n")
+    values = _export(context, inputs)
+    context.layout.metrics.unlink()
+    assert "](mixture.svg)" in (context.layout.export / "README.md").read_text()
+    assert (context.layout.export / "mixture.svg").read_bytes().startswith(b"<?xml")
+    assert "mixture.svg" in values["files"]  # type: ignore[operator]  # a mapping
+    assert len({path.stat().st_mode for path in context.layout.export.iterdir()}) == 1
+
+
+def test_the_card_counts_phases_not_pieces() -> None:
+    """A transition of many pieces is one gradual phase; a mix that never changes is not spoken of."""
+    tokens, phases = 6144, []
+    for i, transition in enumerate(("step", "linear", "linear", "linear")):
+        span = {"start_token": i * tokens // 4, "end_token": (i + 1) * tokens // 4}
+        sources = {"code": {"samples": 24, "tokens": 24 * 64}}
+        name = f"phase{i}" if transition == "step" else f"phase1.{i:02d}"
+        phases.append({"id": name, **span, "transition": transition, "sources": sources})
+    card = model_card(sealed_plan(data={"phases": phases}), trained={}, evaluation=None)
+    assert "The mix changed over 2 phases, 1 of them gradual. " in card
+    assert "The mix changed" not in model_card(sealed_plan(), trained={}, evaluation=None)

@@ -1,4 +1,4 @@
-"""Order of samples: exact draws, even mixing, no early repeats, the same for any number of ranks and workers."""
+"""The planned dataset over real shards: the plan's order out of a real loader, and errors that name the shard."""
 
 from __future__ import annotations
 
@@ -8,98 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from runtime.data.order import Ids, draws, interleave, run_order, worker_batches
 from runtime.errors import DataError
-from schemas.plan import PhasePlan
 from tests.runtime.training_case import LENGTH, SIZES, VOCAB, plan_of, prepared
-
-PHASES = tuple(
-    PhasePlan.model_validate({"id": f"p{i}", "start_token": 0, "end_token": 0, "sources": sources})
-    for i, sources in enumerate(
-        [
-            {"web": {"samples": 21, "tokens": 0}, "code": {"samples": 11, "tokens": 0}},
-            {
-                "web": {"samples": 5, "tokens": 0},
-                "code": {"samples": 26, "tokens": 0},
-                "math": {"samples": 1, "tokens": 0},
-            },
-        ]
-    )
-)
-SAMPLES, OFFSETS = {"web": 10, "code": 17, "math": 3}, {"web": 100, "code": 200, "math": 300}
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.integers(0, 120), min_size=1, max_size=9).filter(any))
-def test_every_prefix_holds_each_source_share_within_one_sample(counts: list[int]) -> None:
-    """After any number of samples, no source is a whole sample ahead of or behind its share."""
-    turns = interleave(counts)
-    total = sum(counts)
-    assert np.bincount(turns, minlength=len(counts)).tolist() == counts
-    placed = np.cumsum(turns[:, None] == np.arange(len(counts)), axis=0)
-    ideal = np.arange(1, total + 1)[:, None] * np.array(counts) / total
-    assert np.abs(placed - ideal).max() < 1
-
-
-def test_many_small_sources_do_not_come_all_at_once() -> None:
-    """One large source with a hundred tiny ones: sorting by midpoints would bunch the tiny ones; here they are spread."""
-    counts = [900] + [1] * 100
-    placed = np.cumsum(interleave(counts) == 0)
-    assert np.abs(placed - np.arange(1, 1001) * 0.9).max() < 1
-
-
-def test_no_sample_is_drawn_again_before_all_were_drawn() -> None:
-    """Draws are permutation after permutation, also where the draws of a later phase begin within one."""
-    whole = draws("web", 3, 10, 0, 35)
-    assert [sorted(whole[i : i + 10]) for i in (0, 10, 20)] == [list(range(10))] * 3
-    assert not np.array_equal(whole[:10], whole[10:20])
-    assert np.array_equal(np.concatenate([draws("web", 3, 10, 0, 7), draws("web", 3, 10, 7, 24)]), whole[:24])
-
-
-def test_the_order_of_a_source_is_frozen() -> None:
-    """The same in every version of numpy: a changed order would replay samples of a run that is resumed after an update."""
-    assert draws("web", 3, 10, 0, 10).tolist() == [8, 1, 6, 3, 7, 5, 0, 4, 2, 9]
-
-
-def test_order_draws_each_phase_exactly() -> None:
-    """Per phase and source, as many samples as planned, from the source's own range of ids."""
-    order = run_order(PHASES, 5, SAMPLES, OFFSETS)
-    first, second = Counter((order[:32] // 100).tolist()), Counter((order[32:] // 100).tolist())
-    assert (first, second) == (Counter({1: 21, 2: 11}), Counter({1: 5, 2: 26, 3: 1}))
-    web = order[order // 100 == 1] - 100
-    assert sorted(web[:10]) == sorted(web[10:20]) == list(range(10))
-
-
-def test_another_seed_or_source_changes_only_what_it_must() -> None:
-    """A seed changes the order; a source that is added leaves the others' own order as it was."""
-    assert not np.array_equal(draws("web", 3, 50, 0, 50), draws("web", 4, 50, 0, 50))
-    alone = run_order(PHASES[:1], 5, {"web": 10, "code": 17}, OFFSETS)
-    beside = run_order(PHASES[:1], 5, SAMPLES, OFFSETS)
-    assert np.array_equal(alone, beside)
-
-
-@pytest.mark.parametrize("ranks", [1, 2, 4])
-@pytest.mark.parametrize("workers", [1, 2, 3])
-@pytest.mark.parametrize("start", [0, 24])
-def test_global_batches_are_the_same_for_any_ranks_and_workers(ranks: int, workers: int, start: int) -> None:
-    """What all loaders of all ranks feed together as batch k is order[8k : 8k + 8], also after a resume."""
-    order = run_order(PHASES, 5, SAMPLES, OFFSETS)
-    size = 8 // ranks
-    fed: list[Ids] = []
-    for rank in range(ranks):
-        queues = [
-            worker_batches(order, start=start, batch=8, rank=rank, ranks=ranks, worker=w, workers=workers).reshape(
-                -1, size
-            )
-            for w in range(workers)
-        ]
-        # torch's DataLoader takes batches from its workers in turn.
-        batches = sum(len(queue) for queue in queues)
-        fed.append(np.stack([queues[k % workers][k // workers] for k in range(batches)]))
-    assert np.array_equal(np.concatenate(fed, axis=1).reshape(-1), order[start:])
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -126,7 +37,8 @@ def test_loader_feeds_the_planned_order_and_resumes_it(tmp_path: Path, workers: 
 def _dataset(folder: Path):  # type: ignore[no-untyped-def]
     """The dataset of the tiny plan, and its samples in order, read one by one by id."""
     from runtime import compat
-    from runtime.data.planned_dataset import PlannedDataset, SampleRange, SourceData
+    from runtime.data.planned_dataset import PlannedDataset
+    from runtime.data.ranges import SampleRange, SourceData
 
     plan, results = plan_of(10), prepared(folder)
     sources = [
@@ -140,7 +52,7 @@ def _dataset(folder: Path):  # type: ignore[no-untyped-def]
     ]
     with compat.private_shared_memory(folder, leads=True):
         dataset = PlannedDataset(plan.data, plan.seed, sources, global_batch=8, vocab_size=VOCAB)
-    samples = [dataset[int(i)] for i in dataset.order]
+    samples = [dataset[int(i)] for i in dataset.order.start().take(80)]
     assert Counter(source for _, source in samples) == {0: 60, 1: 20}
     heldout = sources[1].heldout
     assert heldout is not None
@@ -150,7 +62,8 @@ def _dataset(folder: Path):  # type: ignore[no-untyped-def]
 
 def test_too_many_epochs_are_refused_with_numbers(tmp_path: Path) -> None:
     """A source drawn beyond max_epochs stops the run before it begins, and says what would do."""
-    from runtime.data.planned_dataset import SampleRange, SourceData, check_draws
+    from runtime.data.planned_dataset import check_draws
+    from runtime.data.ranges import SampleRange, SourceData
 
     sources = {"code": {"builtin": "cpython-library", "max_epochs": 1.1}, "prose": {"builtin": "cpython-docs"}}
     plan = plan_of(10, data={"sources": sources})
@@ -189,7 +102,8 @@ def test_remote_shards_are_fetched_checked_and_named_when_damaged(tmp_path: Path
     from torch.utils.data import DataLoader
 
     from runtime import compat
-    from runtime.data.planned_dataset import BadSampleError, PlannedDataset, SampleRange, SourceData, collate
+    from runtime.data.planned_dataset import BadSampleError, PlannedDataset, collate
+    from runtime.data.ranges import SampleRange, SourceData
 
     sources = []
     for name, size in SIZES.items():
@@ -218,4 +132,4 @@ def test_remote_shards_are_fetched_checked_and_named_when_damaged(tmp_path: Path
         assert not (tmp_path / "local" / "prose" / shard.name).exists()
     else:
         fed = [int(ids[0]) for batch in loader for ids in batch["input_ids"]]
-        assert fed == [int(i) if i < SIZES["code"] else int(i) - SIZES["code"] for i in dataset.order]
+        assert fed == [int(i) if i < SIZES["code"] else int(i) - SIZES["code"] for i in dataset.order.start().take(80)]

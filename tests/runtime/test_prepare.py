@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from streaming import MDSWriter
 
+from runtime.data.document_table import open_table
 from runtime.data.documents import Skipped, documents, is_heldout
 from runtime.data.identity import content_hash
 from runtime.data.shards import verify_prepared
@@ -80,6 +81,12 @@ def test_samples_are_the_documents_split_by_their_text(tmp_path: Path, made: Res
     assert values["skipped"] == {"empty": 1, "broken": 0, "too_short": 0, "too_long": 0, "duplicate": 0}
     assert values["content_sha256"] == content_hash(source_of(plan, "text"), (tmp_path,))
     assert json.loads(json.dumps(values)) == values
+    table = open_table(tmp_path / "out" / "train-documents.npy")
+    trained = [d for d in found if not is_heldout(d.digest, 0.3)]
+    lengths = [len(tokenizer.encode([d.text])[0]) + 1 for d in trained]
+    assert table["tokens"][:-1].tolist() == lengths[: len(table) - 1]
+    assert table["tokens"].sum() == values["train"]["tokens"]
+    assert table["digest"].tolist() == [d.digest.rstrip(b"\0") for d in trained[: len(table)]]
     verify_prepared(tmp_path / "out", deep=True)
 
 
@@ -118,6 +125,10 @@ def test_one_long_document(tmp_path: Path, made: Result) -> None:
     text = words(1, 400_000)
     (tmp_path / "text" / "book.txt").write_text(text)
     values = prepared(tmp_path, made, tmp_path / "out", evaluation={"holdout": 0.05, "max_tokens": 6400})
+    table = open_table(tmp_path / "out" / "train-documents.npy")
+    assert len(table) > 1
+    assert len(set(table["digest"].tolist())) == 1
+    assert table["tokens"].sum() == values["train"]["tokens"]
     train, heldout = tokens_of(tmp_path / "out" / "train"), tokens_of(tmp_path / "out" / "heldout")
     assert len(text) > 1 << 20
     assert len(heldout) == 6400

@@ -140,6 +140,21 @@ def test_ready_made_shards_need_no_tokenizing(tmp_path: Path) -> None:
     assert text > 200e9 / 1e6
 
 
+def test_scoring_takes_its_time(tmp_path: Path) -> None:
+    """It counts as preparation; slow metrics take longer, more tasks less, and the steps sum to the whole."""
+
+    def prepare(metric: str, tasks: int) -> float:
+        model = ", model: small" if metric == "loss" else ""
+        curriculum = f"data.curriculum={{by: {metric}{model}}}"
+        plan = large(tmp_path, curriculum, f"launch.scoring={{tasks: {tasks}}}")
+        assert sum(step.seconds for step in plan.steps) == pytest.approx(plan.estimate.hours * 3600)
+        return plan.estimate.time_parts["prepare"]
+
+    plain = large(tmp_path).estimate.time_parts["prepare"]
+    assert plain < prepare("length", 1) < prepare("mtld", 1) < prepare("flesch_kincaid", 1) < prepare("loss", 1)
+    assert prepare("vocd", 2) - plain == pytest.approx((prepare("vocd", 1) - plain) / 2, rel=1e-3)
+
+
 def test_more_measuring_takes_longer(tmp_path: Path) -> None:
     """Held-out text is a third of its training, as often as it is read."""
     often = large(tmp_path, "evaluation={interval: 0.01dur, max_tokens: 100M}").estimate.time_parts

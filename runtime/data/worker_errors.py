@@ -1,0 +1,42 @@
+"""What a loader process says when it fails, or when it dies, as errors for the user."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Final
+
+from runtime.errors import DataError, RunError, RunFailed
+
+__all__ = ["BadSampleError", "worker_death"]
+
+_DEATH: Final = re.compile(r"DataLoader worker \(pid\(?s?\)? ?[\d, ]+\) .*|.*[Bb]us error encountered in worker.*")
+
+
+class BadSampleError(Exception):
+    """A RunError as one line of JSON, since a loader worker can only pass on one text."""
+
+    @classmethod
+    def of(cls, error: RunError) -> BadSampleError:
+        """The error to raise in a loader worker."""
+        return cls(json.dumps([type(error).__name__, error.code, error.message, error.remedy]))
+
+    def error(self) -> RunError:
+        """The error for the user; the loader puts the worker's traceback in front of the text."""
+        line = str(self).splitlines()[-1]
+        name, *told = json.loads(line[line.index("[") :])
+        kinds: dict[str, type[RunError]] = {kind.__name__: kind for kind in (DataError, RunFailed)}
+        return kinds[name](*told)
+
+
+def worker_death(error: RuntimeError) -> RunFailed | None:
+    """The error for the user if a loader process has died; torch notices it within seconds. None for other errors."""
+    found = _DEATH.search(str(error))
+    if found is None:
+        return None
+    return RunFailed(
+        "RC606",
+        f"a data loader process died: {found[0].strip()}",
+        "the kernel kills processes where memory or shared memory runs out: lower `workers` under `launch`, or give the "
+        "container more shared memory (--shm-size); the same command goes on from the last checkpoint",
+    )

@@ -1,0 +1,49 @@
+"""Language models that are only read: loaded from a Hugging Face folder, safetensors alone, without any code of theirs."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import torch
+
+from runtime.errors import DataError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+__all__ = ["load_frozen"]
+
+
+def load_frozen(folder: Path, what: str) -> PreTrainedModel:
+    """A causal language model in evaluation mode, without gradients; safetensors only, since other formats can run code.
+
+    Args:
+        folder: with config.json and *.safetensors.
+        what: names it in messages, such as `the teacher`.
+
+    Raises:
+        DataError: there is no whole model (RC401).
+    """
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM
+
+    try:
+        with torch.random.fork_rng(devices=[]), contextlib.redirect_stderr(io.StringIO()):
+            model, found = AutoModelForCausalLM.from_pretrained(
+                folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+            )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise _unusable(folder, what, " ".join(str(error).split())[:200] or type(error).__name__) from error
+    if missing := sorted(found["missing_keys"]):
+        # transformers would draw them at random.
+        reason = f"its files lack {len(missing)} of the weights that config.json asks for: {missing[0]}"
+        raise _unusable(folder, what, reason)
+    return cast("PreTrainedModel", model.eval().requires_grad_(False))
+
+
+def _unusable(folder: Path, what: str, reason: str) -> DataError:
+    remedy = "give a Hugging Face folder with config.json and *.safetensors"
+    return DataError("RC401", f"{what} in {folder} can't be loaded: {reason}", remedy)

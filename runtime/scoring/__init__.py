@@ -1,0 +1,1 @@
+"""Scores of documents: how hard or how dense a text is. One file a family of metrics, `registry` lists them all."""
