@@ -249,6 +249,14 @@ def _scale(options: argparse.Namespace) -> Iterator[str]:
                 )
 
 
+def _write_table(part: str, lines: Sequence[str]) -> None:
+    """Put the lines between the part's marks on the page."""
+    page, mark = _PAGE.read_text(encoding="utf-8"), f"<!-- {part}: python -m benchmarks.data_loader {part} --write -->"
+    begin = page.index(mark) + len(mark)
+    end = page.index(f"<!-- end of {part} -->", begin)
+    _PAGE.write_text("\n".join([page[:begin], *lines, page[end:]]), encoding="utf-8")
+
+
 def main() -> int:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -277,13 +285,7 @@ def main() -> int:
         print(line, flush=True)
         lines.append(line)
     if options.write:
-        page, mark = (
-            _PAGE.read_text(encoding="utf-8"),
-            f"<!-- loader: python -m benchmarks.data_loader {options.part} --write -->",
-        )
-        begin = page.index(mark) + len(mark)
-        end = page.index("<!-- end of loader -->", begin)
-        _PAGE.write_text(page[:begin] + "\n" + "\n".join(lines) + "\n" + page[end:], encoding="utf-8")
+        _write_table(options.part, lines)
     return 0
 
 

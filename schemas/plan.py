@@ -229,7 +229,9 @@ class ScoringPlan(Frozen):
     """Where documents are scored."""
 
     engine: Literal["local", "datatrove", "slurm"] = "local"
-    tasks: Integer | None = Field(None, description="Processes or jobs; by default one a core of the machine that scores.")
+    tasks: Integer | None = Field(
+        None, description="Processes or jobs; by default one a core of the machine that scores."
+    )
 
 
 class ExecutionPlan(Frozen):

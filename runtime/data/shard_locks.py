@@ -35,6 +35,7 @@ class ShardLocks:
     def _open(self) -> None:
         self._mutex = threading.Lock()
         self._process = os.getpid()
+        self._close()
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._descriptor: int | None = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -69,6 +70,14 @@ class ShardLocks:
             # A file system without locks: two processes may then fetch the same, and each puts whole files in place.
             return error.errno not in _TAKEN
         return True
+
+    def _close(self) -> None:
+        descriptor: int | None = getattr(self, "_descriptor", None)
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def __del__(self) -> None:
+        self._close()
 
     def __getstate__(self) -> Path:
         return self._path

@@ -1,16 +1,21 @@
-"""What a loader process says when it fails, or when it dies, as errors for the user."""
+"""What a loader process says when it fails, or when it or another rank dies, as errors for the user."""
 
 from __future__ import annotations
 
 import json
 import re
+import time
 from typing import Final
 
 from runtime.errors import DataError, RunError, RunFailed
 
-__all__ = ["BadSampleError", "worker_death"]
+__all__ = ["BadSampleError", "rank_death", "worker_death"]
 
 _DEATH: Final = re.compile(r"DataLoader worker \(pid\(?s?\)? ?[\d, ]+\) .*|.*[Bb]us error encountered in worker.*")
+# gloo's words, and NCCL's.
+_LOST_RANK: Final = re.compile(r"(Connection (closed|reset) by peer|Broken pipe|remote process exited)")
+_HEAD_START: Final = 5.0
+"""Seconds; torchrun looks at its ranks ten times a second, and ends the others when one has failed."""
 
 
 class BadSampleError(Exception):
@@ -39,4 +44,20 @@ def worker_death(error: RuntimeError) -> RunFailed | None:
         f"a data loader process died: {found[0].strip()}",
         "the kernel kills processes where memory or shared memory runs out: lower `workers` under `launch`, or give the "
         "container more shared memory (--shm-size); the same command goes on from the last checkpoint",
+    )
+
+
+def rank_death(error: RuntimeError) -> RunFailed | None:
+    """The error for the user if another rank has ended in the middle of a batch. None for other errors.
+
+    Takes some seconds: the launcher should first hear of the rank that failed, whose message and exit code say why.
+    """
+    if _LOST_RANK.search(str(error)) is None:
+        return None
+    time.sleep(_HEAD_START)
+    return RunFailed(
+        "RC606",
+        "another process of this run has ended",
+        "its own message says why; one without a message was killed, mostly because memory ran out; the same command goes "
+        "on from the last checkpoint",
     )

@@ -69,7 +69,7 @@ def _run(context: Context, inputs: Inputs, meter: Meter | None, refusal: Spend |
     from composer.utils import dist
 
     from runtime.build import build_training, join_ranks
-    from runtime.data.worker_errors import BadSampleError, worker_death
+    from runtime.data.worker_errors import BadSampleError, rank_death, worker_death
     from runtime.loggers import quiet
     from runtime.preemption import StopSignal, end_loaders
 
@@ -102,7 +102,7 @@ def _run(context: Context, inputs: Inputs, meter: Meter | None, refusal: Spend |
         except BadSampleError as error:
             raise error.error() from error
         except RuntimeError as error:
-            raise worker_death(error) or error from error
+            raise worker_death(error) or rank_death(error) or error from error
         finally:
             end_loaders()
     capped = meter is not None and meter.now().stopped_by is not None

@@ -35,6 +35,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "test_elastic.py::test_killed_and_resumed_on_other_machines_the_same_sequence_goes_on",
         "test_elastic.py::test_killed_and_resumed_with_as_many_ranks_losses_are_equal_to_the_last_bit",
         "test_elastic.py::test_killed_at_any_batch_by_chance",
+        "test_elastic.py::test_a_rank_that_fails_ends_all_ranks",
     ),
     "e: shards are downloaded, cached, evicted, validated and shuffled with Streaming's locality": (
         "order/test_shuffled.py::test_blocks_are_whole_shards",

@@ -25,6 +25,7 @@ from composer.loggers import Logger
 from composer.utils.collect_env import get_composer_env_dict
 
 from runtime import build
+from runtime.order.run_order import Cursor
 from runtime.steps import train
 from runtime.steps.base import Context
 from schemas.plan import RunPlan
@@ -33,6 +34,8 @@ from tests.runtime.training_case import VOCAB, layout_of
 
 __all__ = ["main"]
 
+_WINDOW: Final = 40
+"""Samples of the order that are made at once: five batches, so that short runs have many windows, as long ones do."""
 _PATIENCE: Final = 300.0
 """Seconds after which an attempt that hangs is killed, and is a failure."""
 
@@ -81,6 +84,7 @@ def _train(folder: Path, number: int, attempt: Attempt) -> None:
 
     original = build.build_training
     build.build_training = with_recorder
+    Cursor.windows.__defaults__ = (_WINDOW,)  # of `size`
     plan = RunPlan.model_validate_json((folder / "plan.json").read_text())
     parts = {
         "execution": plan.execution.model_copy(update={"workers": attempt.workers}),

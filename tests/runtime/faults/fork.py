@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import multiprocessing.process
 import os
 import pickle
 import select
@@ -26,11 +28,14 @@ class Child:
 
     def __init__(self, work: Callable[[], Any], log: Path) -> None:
         self.log = log
+        gc.collect()  # a loader of an earlier test can only be ended by the process that started its workers
         self._reader, writer = os.pipe()
         sys.stdout.flush()
         sys.stderr.flush()
         self.pid = os.fork()
         if self.pid == 0:
+            gc.freeze()
+            multiprocessing.process._children.clear()  # type: ignore[attr-defined]  # they are the parent's
             os.close(self._reader)
             os.setpgid(0, 0)
             code = 1
@@ -55,15 +60,17 @@ class Child:
             RuntimeError: it failed or was killed; with its log.
         """
         data, end = b"", time.monotonic() + timeout
+        poll = select.poll()  # `select` can't, with the open files of a hundred datasets before it
+        poll.register(self._reader)
         while True:
-            ready, _, _ = select.select([self._reader], [], [], max(0.0, end - time.monotonic()))
-            if not ready:
+            if not poll.poll(max(0.0, end - time.monotonic()) * 1000):
                 self.kill(group=True)
                 raise TimeoutError(f"still running after {timeout} s:\n{self.said()}")
             chunk = os.read(self._reader, 1 << 16)
             if not chunk:
                 break
             data += chunk
+        os.close(self._reader)
         _, status = os.waitpid(self.pid, 0)
         if status or not data:
             raise RuntimeError(f"ended with {status}:\n{self.said()}")
@@ -82,8 +89,10 @@ def _leave(code: int) -> None:
     """End as a program does: what it registered for its end runs (shared memory goes), pytest's own doesn't."""
     import multiprocessing.util
 
-    multiprocessing.util._exit_function()  # type: ignore[attr-defined]
-    os._exit(code)
+    try:
+        multiprocessing.util._exit_function()  # type: ignore[attr-defined]
+    finally:
+        os._exit(code)
 
 
 def children_of(pid: int) -> list[int]:

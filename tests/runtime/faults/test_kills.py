@@ -86,6 +86,7 @@ def test_a_loader_process_and_then_the_training_is_killed(tmp_path: Path) -> Non
     again = start(plan, tmp_path)
     _finished(plan, again)
     wait_until(lambda: all(is_gone(loader) for loader in loaders), 30, "loaders of a dead training end")
+    run.communicate()
 
 
 def test_a_rank_of_two_is_killed(tmp_path: Path) -> None:
