@@ -155,7 +155,7 @@ def test_explain_a_code_and_a_value(recipe: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [
-        (["explain", "RC999"], "RC901"),
+        (["explain", "RC999"], "RC902"),
         (["explain", "minimal.yaml"], "which value"),
         (["explain", "minimal.yaml", "training.optimiser.lr"], "training.optimizer.lr"),
         (["schema", "recipes"], "recipec schema recipe"),
