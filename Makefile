@@ -65,6 +65,10 @@ test-next: $(STAMP_NEXT) ## the runtime's tests on the newer stack
 bench: $(STAMP) ## the tables of benchmarks/
 	$(BIN)/python -m benchmarks.plan_time
 	$(BIN)/python -m benchmarks.step_overhead
+	$(BIN)/python -m benchmarks.data_loader speed
+	$(BIN)/python -m benchmarks.data_loader scale
+	$(BIN)/python -m benchmarks.stock_mixing
+	$(BIN)/python -m benchmarks.scoring
 
 mutate: $(STAMP) ## 10,000 mutated recipes: a plan or diagnostics, never a traceback
 	$(BIN)/python -m benchmarks.mutate --count 10000

@@ -48,9 +48,37 @@ def _unknown(plan: RunPlan, text: str) -> DiagnosticsError:
     )
 
 
+def _by_place(plan: RunPlan, path: PathKey) -> PathKey:
+    """The path with entries of lists by their place, where it names them by id or kind as `recipec diff` does.
+
+    A piece of a transition has a dot in its id, `phase1.02`.
+    """
+    value: Any = plan.model_dump(mode="json", by_alias=True, exclude={"provenance"})
+    found: list[str | int] = []
+    rest = list(path)
+    while rest:
+        key: Any = rest[0]
+        taken = 1
+        if isinstance(value, list) and isinstance(key, str):
+            ids = [entry.get("id", entry.get("kind")) if isinstance(entry, dict) else None for entry in value]
+            names = {n: ".".join(map(str, rest[:n])) for n in (2, 1)}
+            ids += [str(name).partition(".")[0] for name in ids]  # a whole transition is its first piece
+            taken = next((n for n, name in names.items() if name in ids), 0)
+            key = ids.index(names[taken]) % len(value) if taken else key
+        if not taken or not isinstance(value, dict | list):
+            return path
+        try:
+            value = value[key]
+        except (KeyError, IndexError, TypeError):
+            return path
+        found.append(key)
+        rest = rest[taken:]
+    return tuple(found)
+
+
 def _found(plan: RunPlan, text: str) -> tuple[PathKey, Any]:
     try:
-        path = parse_path(text)
+        path = _by_place(plan, parse_path(text))
         return path, _value(plan, path)
     except (KeyError, ValueError):
         raise _unknown(plan, text) from None
@@ -63,6 +91,7 @@ def origin_as_json(plan: RunPlan, text: str) -> dict[str, Any]:
         DiagnosticsError: the plan has no such value (RC009).
     """
     path, value = _found(plan, text)
+    text = format_path(path)
     own = lookup(plan.provenance, path)
     inside = (
         {text: own} if own else {k: p for k, p in plan.provenance.items() if k.startswith((f"{text}.", f"{text}["))}
@@ -77,6 +106,7 @@ def explain_value(plan: RunPlan, spans: SpanIndex, text: str) -> str:
         DiagnosticsError: the plan has no such value (RC009).
     """
     path, value = _found(plan, text)
+    text = format_path(path)
     lines = [f"{text} = {_short(value)}"]
     if (own := lookup(plan.provenance, path)) is not None:
         return "\n".join([*lines, *_origin(own, spans)])

@@ -1,1 +1,1 @@
-"""Executes a plan: tokenizer -> prepare -> score -> train -> evaluate -> export. Decides nothing, knows no recipe and no compiler."""
+"""Executes a plan: tokenizer -> prepare -> score -> train -> evaluate -> export. Decides nothing, knows no recipe or compiler."""

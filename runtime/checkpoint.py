@@ -14,7 +14,7 @@ import datetime as dt
 import os
 import pickle
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -199,13 +199,22 @@ def latest(folder: Path, plan: RunPlan, *, set_aside: bool = True) -> Checkpoint
     return None
 
 
-def newest_whole(folder: Path, at_most: int | None = None) -> Path | None:
-    """The newest checkpoint, of a step up to `at_most`, whose files are what its manifest says; nothing is loaded."""
+def newest_whole(folder: Path, at_most: int | None = None, room: Mapping[str, int] | None = None) -> Path | None:
+    """The newest checkpoint whose files are what its manifest says; nothing is loaded.
+
+    Args:
+        folder: holds checkpoints.
+        at_most: their last step.
+        room: samples of each source that may have been drawn at most.
+    """
     for path in _newest_first(folder):
         if at_most is not None and path.name > folder_name(at_most):
             continue
         with contextlib.suppress(_DamagedError):
-            _check_files(path, _manifest(path))
+            manifest = _manifest(path)
+            if room is not None and any(n > room.get(name, 0) for name, n in manifest.progress.samples.items()):
+                continue
+            _check_files(path, manifest)
             return path
     return None
 

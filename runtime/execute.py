@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from runtime.errors import Refused, RunFailed
-from runtime.files import atomic_folder, remove_stale
+from runtime.files import atomic_folder, mark_cache, remove_stale
 from runtime.layout import Layout
 from runtime.record import ADOPTED, CACHED, Record, is_present, read_record, step_folder, step_key, write_record
 from runtime.report import write_report
@@ -86,6 +86,7 @@ def execute(
 
 def _clean(layout: Layout) -> None:
     """Remove what killed processes left half-written; in the run's folder the lock says that nobody else writes."""
+    mark_cache(layout.cache)
     remove_stale(layout.cache)
     for folder in (layout.run, layout.checkpoints, layout.run / "steps"):
         remove_stale(folder, ours=True)
@@ -158,8 +159,9 @@ def _run(step: Step, context: Context, inputs: dict[str, Result], module: StepMo
             _begin_training(layout.step_result(step.id), layout, started)
         folder.mkdir(parents=True, exist_ok=True)
         return _done(started, module.run(step, context, inputs, folder), begin)
-    # A folder without a whole result is damaged: somebody deleted a part of it.
-    with atomic_folder(folder, replace=folder.exists()) as temporary:
+    # A folder without a whole result is damaged: somebody deleted a part of it. Another run may have made it since, and
+    # read it now.
+    with atomic_folder(folder, replace=lambda: not is_present(step, started, layout)) as temporary:
         record = _done(started, module.run(step, context, inputs, temporary), begin)
         write_record(temporary / "result.json", record)
     return record

@@ -11,7 +11,7 @@ import shutil
 import socket
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ __all__ = [
     "atomic_folder",
     "hash_file",
     "is_alive",
+    "is_cache",
+    "mark_cache",
     "read_json",
     "remove_stale",
     "sync_tree",
@@ -33,6 +35,10 @@ __all__ = [
 TEMPORARY_PREFIX = ".tmp-"
 """What starts so is never read, and is removed by the next run."""
 
+_CACHE_TAG = "CACHEDIR.TAG"
+_CACHE_TEXT = (
+    b"Signature: 8a477f597d28d172789f06886806bc55\n# recipec: prepared data, which the next run can make again\n"
+)
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_WRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
 _ABANDONED_SECONDS = 86_400
@@ -57,6 +63,25 @@ def is_alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def mark_cache(folder: Path) -> None:
+    """Say in `folder` that all of it can be made again: backups leave it out (bford.info/cachedir), and sources too.
+
+    A cache that others filled may be only for reading; then it stays as it is.
+    """
+    with contextlib.suppress(OSError, RunFailed):
+        if not is_cache(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            write_bytes(folder / _CACHE_TAG, _CACHE_TEXT)
+
+
+def is_cache(folder: Path) -> bool:
+    """Whether `mark_cache` was here."""
+    try:
+        return (folder / _CACHE_TAG).read_bytes() == _CACHE_TEXT
+    except OSError:
+        return False
 
 
 def remove_stale(folder: Path, *, ours: bool = False) -> None:
@@ -159,11 +184,11 @@ def read_json(path: Path) -> Any:
 
 
 @contextlib.contextmanager
-def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
+def atomic_folder(path: Path, *, replace: Callable[[], bool] = lambda: False) -> Iterator[Path]:
     """A temporary folder beside `path` that becomes `path` when the block ends well, and vanishes when it doesn't.
 
-    If `path` is there by then, it stays and ours is removed: another process made it, with the same content. With
-    `replace` it is what gives way.
+    If `path` is there by then, it stays and ours is removed: another process made it, with the same content. Where
+    `replace`, which is asked only then, says yes, it is what gives way.
     """
     temporary, old = temporary_path(path), temporary_path(path)
     with disk_errors(path):
@@ -171,7 +196,7 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
         try:
             yield temporary
             sync_tree(temporary)
-            if replace and path.exists():
+            if path.exists() and replace():
                 os.rename(path, old)
             try:
                 os.rename(temporary, path)

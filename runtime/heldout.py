@@ -54,7 +54,7 @@ def read_samples(share: Mapping[str, Any], folder: Path, column: str, cache: Pat
         raise DataError(
             "RC408",
             f"a shard of held-out samples in {place} can't be read: {reason}",
-            f"delete {folder} and run again: it is prepared anew",
+            f"delete {folder} and run again: it is made anew",
         ) from error
 
 

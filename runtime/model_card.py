@@ -69,7 +69,11 @@ def _data(plan: RunPlan, trained: Mapping[str, Any], picture: str | None) -> str
         rows.append((name, _origin(source), f"{drawn:,}", f"{drawn / plan.budget.tokens:.1%}"))
     text = _table(("source", "from", "training tokens", "share"), rows)
     held = f"{plan.evaluation.holdout:.2%} of each source was held out of training."
-    parts = [text, _mix(plan) + held]
+    parts = [text, _mix(plan) + held, *_order(plan)]
+    if cut := sum(trained.get("truncated_tokens_per_source", {}).values()):
+        parts.append(
+            f"{cut:,} of the training tokens were cut off while sequences were short; the model never saw them."
+        )
     if picture is not None:
         parts.append(f"![share of each source over training, planned and drawn]({picture})")
     return "\n\n".join(parts)
@@ -83,6 +87,17 @@ def _mix(plan: RunPlan) -> str:
     if len(ends) == 1:
         return ""
     return f"The mix changed over {len(ends)} phases" + (f", {gradual} of them gradual. " if gradual else ". ")
+
+
+def _order(plan: RunPlan) -> list[str]:
+    """What was read by difficulty, a line each curriculum."""
+    read: dict[str, list[str]] = {}
+    for name, said in plan.data.curricula.items():
+        how = "in an order by chance" if said.order == "random" else f"{said.order.replace('_', ' ')} by {said.metric}"
+        scope = ", ranked together" if said.scope == "mix" else ""
+        pace = f"{said.start:.3g} of it at first, {said.pacing} pacing, all of it from {said.end_token:,} tokens on"
+        read.setdefault(f"{how}{scope}: {pace}.", []).append(name)
+    return [f"{', '.join(names)}: read {line}" for line, names in read.items()]
 
 
 def _origin(source: Source) -> str:

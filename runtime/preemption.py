@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import multiprocessing.connection
 import os
 import signal
 import threading
@@ -19,6 +20,8 @@ _END = signal.SIGUSR1
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _ECHO_SECONDS = 1.0
 _WORKER_SECONDS = 600
+_REAP_SECONDS = 5.0
+_AGAIN_SECONDS = 0.1
 
 
 class StopSignal:
@@ -75,6 +78,17 @@ def end_loaders() -> None:
     After an error its traceback keeps their loader alive, so nobody has told them; and Python waits for them when it
     ends, by the signal that they outlive: ten minutes.
     """
-    for child in (child for child in multiprocessing.active_children() if child.daemon):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child.pid or 0, _END)
+    # torch's handler raises for a loader that was killed, wherever the program is when another one ends.
+    main = threading.current_thread() is threading.main_thread()
+    heard = signal.signal(signal.SIGCHLD, signal.SIG_DFL) if main else None
+    children = [child for child in multiprocessing.active_children() if child.daemon]
+    last = time.monotonic() + _REAP_SECONDS
+    while children and time.monotonic() < last:
+        # More than once: Python misses a signal that comes just before the worker begins to wait, for 5 s.
+        for child in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child.pid or 0, _END)
+        multiprocessing.connection.wait([child.sentinel for child in children], _AGAIN_SECONDS)
+        children = [child for child in children if child.is_alive()]
+    if heard is not None:
+        signal.signal(signal.SIGCHLD, heard)

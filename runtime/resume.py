@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+from collections import Counter
 from pathlib import Path
 
 from runtime.checkpoint import folder_name, hand_over, newest_whole
@@ -62,10 +63,17 @@ def _continued(plan: RunPlan, other: Path) -> Path:
         )
     old = load_plan(other / "plan.yaml")
     last = last_step(old, plan)
-    found = newest_whole(other / "checkpoints", at_most=last)
+    # A run that was itself continued may be a sample off its own plan; past the whole of this one there is no way on.
+    room: Counter[str] = Counter()
+    for phase in plan.data.phases:
+        room.update({name: share.samples for name, share in phase.sources.items()})
+    found = newest_whole(other / "checkpoints", at_most=last, room=room)
     if found is None:
         token = int(newest.name.removeprefix("ba")) * old.training.global_batch_tokens
-        reasons = "; ".join(f"{path}: {reason}" for path, reason in resume_conflicts(old, plan, token))
+        conflicts = resume_conflicts(old, plan, token) or (
+            ("data.phases", "it has drawn more of a source than this plan"),
+        )
+        reasons = "; ".join(f"{path}: {reason}" for path, reason in conflicts)
         older = f", and it has no checkpoint up to step {last}" if last else ""
         raise Refused(
             "RC602",

@@ -38,10 +38,17 @@ class _Source(Frozen):
         None, gt=0, description="Unique tokens it holds, where known: lets the plan count epochs before anything runs."
     )
     max_epochs: Float | None = Field(
-        None, gt=0, le=1e6, description="Times its unique tokens may be drawn; the run refuses to go beyond."
+        None,
+        gt=0,
+        le=1e6,
+        examples=[4],
+        description="Times its unique tokens may be drawn; the run refuses to go beyond.",
     )
     min_tokens: Tokens | None = Field(
-        None, gt=0, description="Tokens of it that the run must draw at least; a mixture that draws fewer is an error."
+        None,
+        gt=0,
+        examples=["100k tok"],
+        description="Tokens of it that the run must draw at least; a mixture that draws fewer is an error.",
     )
     curriculum: Curriculum | None = Field(
         None, description="Order in which this source is read; instead of `data.curriculum`, if there is one."
@@ -58,7 +65,8 @@ class FilesSource(_Source):
     """Text files, one document each: `files: src/**/*.py`."""
 
     files: Text | tuple[Text, ...] = Field(
-        description="Glob or list of globs of text, markdown or code files, also .gz and .zst.",
+        description="Glob or list of globs of text, markdown or code files, also .gz and .zst. `*` and `**` pass over folders "
+        "of runs and jobs and the cache of prepared data.",
         examples=["docs/**/*.md"],
     )
 

@@ -7,6 +7,7 @@ continued under another plan where those go on making sense, and where that plan
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Final
@@ -42,6 +43,7 @@ _BOUND: Final[dict[str, str]] = {
     "algorithms": "the techniques' state in the checkpoint belongs to other settings",
 }
 _PHASES: Final = "data.phases"
+_TRAINED_TOKENIZER: Final = "the tokenizer is trained on all sources, so with this one token ids would mean other words"
 # Of a source, what the plan checks or orders by, and not which samples it has.
 _LIMITS: Final = frozenset({"tokens", "max_epochs", "min_tokens", "curriculum"})
 # Techniques that follow a slope to the end of their window; of others, one that lasts as long as the run may last longer.
@@ -77,7 +79,7 @@ def resume_conflicts(old: RunPlan, new: RunPlan, token: int | None = None) -> tu
     """
     before, after = bound_values(old), bound_values(new)
     found = [
-        (path, reason)
+        (path, _TRAINED_TOKENIZER if path == "data.sources" and _only_adds(before, after) else reason)
         for path, reason in _BOUND.items()
         if not _allowed(path, before, after) and before[path] != after[path]
     ]
@@ -92,10 +94,13 @@ def _allowed(path: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> 
 
     A tokenizer that is trained on the sources is another one with other sources; one that exists is not.
     """
-    if path != "data.sources" or after["tokenizer"]["kind"] == "bpe":
-        return False
-    both = before[path].keys() & after[path].keys()
-    return all(before[path][name] == after[path][name] for name in both)
+    return path == "data.sources" and after["tokenizer"]["kind"] != "bpe" and _only_adds(before, after)
+
+
+def _only_adds(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether the sources that both plans have are the same."""
+    old, new = before["data.sources"], after["data.sources"]
+    return all(old[name] == new[name] for name in old.keys() & new.keys())
 
 
 def _parted(new: RunPlan, step: int, token: int) -> str:
@@ -117,7 +122,8 @@ def parts_at(old: RunPlan, new: RunPlan) -> int:
     Compared are the samples of each source that either plan has drawn at every edge of a phase of either. They are taken as
     equal if they differ by less than a sample for each constant mix and each transition that isn't identical in both, which is
     what rounding to whole samples can do: a knot that changes no weight changes nothing. A curriculum follows the phases as
-    they are, so there they must be identical.
+    they are, so there they must be identical. Beyond the token at which `old` has drawn more of a source than the whole of
+    `new` does, `new` could not be met exactly any more.
     """
     agreed = _identical_until(old.data.phases, new.data.phases)
     if old.data.curricula or new.data.curricula:
@@ -131,7 +137,24 @@ def parts_at(old: RunPlan, new: RunPlan) -> int:
         if any(abs(before.at(edge, name) - after.at(edge, name)) >= max(1, slack) for name in names):
             break
         agreed = edge
-    return agreed
+    return min(agreed, _too_much_at(old.data.phases, new.data.phases))
+
+
+def _too_much_at(old: Sequence[PhasePlan], new: Sequence[PhasePlan]) -> int:
+    """Last token at which `old` has drawn no more of any source than the whole of `new` does; its last one if it never has."""
+    left: Counter[str] = Counter()
+    for phase in new:
+        left.update({name: share.samples for name, share in phase.sources.items()})
+    for phase in old:
+        length = phase.end_token - phase.start_token
+        # Within a phase a source is drawn evenly, rounded up at most.
+        ends = [
+            left[name] * length // share.samples for name, share in phase.sources.items() if share.samples > left[name]
+        ]
+        if ends:
+            return phase.start_token + min(ends)
+        left.subtract({name: share.samples for name, share in phase.sources.items()})
+    return old[-1].end_token
 
 
 def _identical_until(old: Sequence[PhasePlan], new: Sequence[PhasePlan]) -> int:

@@ -115,6 +115,10 @@ def _wrong_type(place: Site, kind: str, value: object, resolved: Resolved, messa
         label = "in YAML 1.2 this is a text"
     elif kind == "model_type" and isinstance(value, str):
         help_ = _as_mapping(place, value)
+    elif kind == "tuple_type" and isinstance(value, str) and example(place) == "[text]":
+        help_ = line(place.path, written((value,)))
+    elif kind == "tuple_type" and isinstance(value, dict) and place.path == ("data", "mixture"):
+        help_ = line(place.path, written((value if "weights" in value else {"weights": value},)))
     return about(place, resolved, "RC103", f"takes {expected}", value, help_=help_, label=label)
 
 
@@ -168,6 +172,11 @@ def _quantity(place: Site, error: ErrorDetails, resolved: Resolved) -> Diagnosti
     own = example(place) if not place.branch else ""
     code = "RC106" if isinstance(value, str | int | float) and not isinstance(value, bool) else "RC103"
     label = f"write it as {examples}"
+    share = re.fullmatch(r"\s*(\d{1,2}(\.\d+)?)\s*%\s*", value) if isinstance(value, str) else None
+    if share and "dur" in examples:
+        own = f"{float(share[1]) / 100:.12g}dur"
+    elif place.path[-1] == "from":
+        return about(place, resolved, code, expected, value, label=label)
     return about(place, resolved, code, expected, value, help_=line(place.path, own or first), label=label)
 
 

@@ -29,7 +29,7 @@ def missing(place: Site, resolved: Resolved, above: Site) -> Diagnostic:
     parent, key = place.path[:-1], place.path[-1]
     span = resolved.spans.key(*parent) or resolved.spans.nearest(*parent)
     message = f"`{format_path(place.path)}` is missing"
-    text = known_line(str(key), resolved) or line(place.path, example(place))
+    text = known_line(place.path, resolved) or line(place.path, example(place))
     where = "to this item" if parent and isinstance(parent[-1], int) else f"under `{key_of(parent)}:`"
     under = f" {where}" if parent else ""
     help_ = f"add `{text}`{under}" if text else ""

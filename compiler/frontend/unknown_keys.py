@@ -92,7 +92,7 @@ def _translated(path: str, place: Site, resolved: Resolved) -> str:
     has_unit = any(isinstance(item, WithJsonSchema) for item in metadata)
     if text in language.choices(target) or (annotation in (int, float, str) and not has_unit):
         return text
-    given = known_line(str(target.path[-1]), resolved).partition(": ")[2]
+    given = known_line(target.path, resolved).partition(": ")[2]
     return given or example(target) or "..."
 
 

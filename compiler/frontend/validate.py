@@ -126,8 +126,12 @@ def _other_branch(error: ErrorDetails, branch: str) -> bool:
 
 
 def _whole(path: PathKey) -> PathKey:
-    """A list with a wrong item goes as a whole: without the item, the others would have other places and sums."""
-    return next((path[:index] for index, key in enumerate(path) if isinstance(key, int)), path)
+    """A list with a wrong item goes as a whole: without the item, the others would have other places and sums.
+
+    A wrong key right in an item goes alone, so that the other items are heard; its default stands in for it.
+    """
+    first = next((index for index, key in enumerate(path) if isinstance(key, int)), len(path))
+    return path if len(path) == first + 2 and isinstance(path[-1], str) else path[:first]
 
 
 def _prune(tree: dict[str, Plain], cuts: Iterable[PathKey], pruned: set[PathKey]) -> bool:

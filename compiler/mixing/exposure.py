@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from compiler.draft import Draft
@@ -59,12 +60,13 @@ def check_limits(draft: Draft, phases: tuple[PhasePlan, ...]) -> Draft:
             draft = _check_epochs(draft, phases, name, drawn, unique)
         if source.min_tokens is not None and drawn < source.min_tokens:
             share = source.min_tokens / draft.batch.total_tokens
+            line = f"min_tokens: {drawn}" if drawn else f"delete `min_tokens`, or give `{name}` a weight"
             draft = draft.find(
                 draft.diagnostic(
                     "RC414",
                     f"the run draws {drawn} tokens of `{name}`, {drawn / draft.batch.total_tokens:.2%} of all",
                     "data", "sources", name, "min_tokens",
-                    help=f"min_tokens: {drawn}" + (f"   # or a mean weight of {share:.3g}" if share <= 1 else ""),
+                    help=line + (f"   # or a mean weight of {share:.3g}" if share <= 1 and drawn else ""),
                     reason="`min_tokens` is what the run must draw at least" if share <= 1 else
                     f"the whole run is {draft.batch.total_tokens} tokens",
                 )
@@ -84,7 +86,8 @@ def _check_epochs(draft: Draft, phases: tuple[PhasePlan, ...], name: str, drawn:
             "RC405",
             f"`{name}` is read {epochs:.3g} times over: {drawn} tokens of {unique:.0f} that are trained on",
             "data", "sources", name, "max_epochs" if fatal else "tokens",
-            help=f"max_epochs: {epochs:.2g}" if fatal else f"lower the weight of `{name}`, or say `max_epochs`",
+            # Rounded up, so that the line is enough.
+            help=f"max_epochs: {math.ceil(epochs * 10) / 10:.12g}   # or a lower weight of `{name}`, or more data",
             reason=f"epoch {limit:g} of it ends at step {dry // draft.batch.tokens} of {draft.batch.steps}",
             severity=Severity.ERROR if fatal else Severity.WARNING,
         )

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from compiler.draft import Draft
 from compiler.mixing.weights import Shares, even, exact
 from schemas.data import Knot, Transition
+from schemas.units import parse_time
 
 __all__ = ["PlacedKnot", "Span", "knots", "spans"]
 
@@ -39,8 +40,12 @@ def knots(draft: Draft) -> tuple[Draft, tuple[PlacedKnot, ...]]:
         return draft, (PlacedKnot(0, even(names), "step", ""),)
     placed: list[PlacedKnot] = []
     for i, knot in enumerate(said):
+        known = len(draft.findings)
         draft, start = draft.steps_of(knot.from_, "data", "mixture", i, "from")
-        draft, start = _in_order(draft, i, knot, start, placed)
+        if len(draft.findings) > known:
+            start = placed[-1].step + 1 if placed else 0  # a time that can't be known is in no order
+        else:
+            draft, start = _in_order(draft, i, knot, start, placed)
         place = draft.path("data", "mixture", i, "weights")
         placed.append(PlacedKnot(start, exact(knot.weights, names), knot.transition if i else "step", place))
     return draft, tuple(placed)
@@ -65,9 +70,18 @@ def _in_order(draft: Draft, i: int, knot: Knot, start: int, placed: Sequence[Pla
         what = f"this knot starts at step {start}, the run ends at step {steps}" if start > last else ""
     if not what:
         return draft, start
-    line = f"from: {(before + steps) / 2 / steps:.3g}dur" if placed else "from: 0dur"
+    line = _line(draft, before, last) if placed else "from: 0dur"
     draft = draft.find(draft.diagnostic("RC404", what, "data", "mixture", i, "from", help=line))
     return draft, 0 if i == 0 else min(max(start, before + 1), steps)
+
+
+def _line(draft: Draft, before: int, last: int) -> str:
+    """A time between a step and the last one that may be: a share of the run if a short one will do, else a step."""
+    if last <= before:
+        return f"delete this knot: no step is left after step {before} of {draft.batch.steps}"
+    share, middle = (before + draft.batch.steps) / 2 / draft.batch.steps, (before + last + 1) // 2
+    line = f"{share:.3g}dur"
+    return f"from: {line}" if before < draft.batch.steps_of(parse_time(line)) <= last else f"from: {middle}ba"
 
 
 def spans(placed: Sequence[PlacedKnot], steps: int) -> tuple[Span, ...]:

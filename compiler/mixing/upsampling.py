@@ -37,9 +37,10 @@ def upsampled(draft: Draft, placed: Sequence[PlacedKnot]) -> tuple[Draft, tuple[
         draft = draft.find(
             draft.diagnostic(
                 "RC412",
-                f"{said.fraction:g} of {steps} steps is {'all' if start < 1 else 'none'} of them",
+                f"{said.fraction:g} of {steps} step{'s' * (steps > 1)} is {'all' if start < 1 else 'none'} of them",
                 "data", "domain_upsampling", "fraction",
-                help=f"fraction: {max(0.2, 1 / steps):.2g}",
+                # Half a step rounds to an even number, so a fifth of two steps or more needs no more than a half of them.
+                help=f"fraction: {0.2 if steps > 2 else 0.5}" if steps > 1 else "delete `domain_upsampling`, or train longer",
             )
         )  # fmt: skip
         return draft, tuple(placed)
@@ -51,15 +52,20 @@ def upsampled(draft: Draft, placed: Sequence[PlacedKnot]) -> tuple[Draft, tuple[
 
 def _conflicts(draft: Draft, placed: Sequence[PlacedKnot], start: int) -> Draft:
     """A finding for each knot that stands where domain upsampling holds; both lines are named."""
-    line = draft.spans.nearest("data", "domain_upsampling")
-    related = (Related(span=line, message="domain upsampling"),) if line is not None else ()
+    span = draft.spans.nearest("data", "domain_upsampling")
+    related = (Related(span=span, message="domain upsampling"),) if span is not None else ()
+    late = sum(knot.step >= start for knot in placed)
+    first = len(placed) - late
+    free = placed[first - 1].step if first else 0
     for i, knot in enumerate(placed):
         if knot.step >= start:
+            place = free + (start - free) * (i - first + 1) // (late + 1)
+            line = f"from: {place}ba, or " if place > free + i - first else ""
             finding = draft.diagnostic(
                 "RC412",
                 f"this knot is reached at step {knot.step}, and domain upsampling holds from step {start} on",
                 "data", "mixture", i, "from",
-                help=f"from: {start / 2 / draft.batch.steps:.2g}dur, or delete `domain_upsampling`",
+                help=f"{line}delete this knot, or `domain_upsampling`",
                 reason="domain upsampling is the mixture's last knot, reached at once",
             )  # fmt: skip
             draft = draft.find(finding.model_copy(update={"related": related}))
@@ -72,10 +78,10 @@ def _shares(draft: Draft, said: DomainUpsampling, base: Shares) -> tuple[Draft, 
     domains, keep = exact(said.weights, names), Fraction(str(said.keep))
     stay = said.keep_sources or tuple(name for name in names if said.weights.get(name, 0.0) <= 0)
     general = {name: base[name] for name in stay if name in base}
+    if any(name not in names for name in stay):
+        general = general or dict(base)  # what isn't a source has its own finding (RC402)
     if keep and not general:
-        kept = (
-            f"`{', '.join(said.keep_sources)}` have no share" if said.keep_sources else "nothing but them has a share"
-        )
+        kept = f"`{', '.join(said.keep_sources)}` has no share" if said.keep_sources else "nothing but them has a share"
         draft = draft.find(
             draft.diagnostic(
                 "RC412",
@@ -106,7 +112,7 @@ def _advice(draft: Draft, said: DomainUpsampling) -> Draft:
             f"fraction: {_SHORTEST if few else 0.2:g}   # 0.2 favours code and math, 0.1 broad knowledge",
         )
     if said.keep < _LEAST_KEPT:
-        message = f"only {said.keep:g} of the mix stays general"
+        message = f"only {said.keep:g} of the mix stays general" if said.keep else "nothing of the mix stays general"
         draft = _warning(
             draft, message, "keep", "keep: 0.3   # what the paper kept, so that the distribution doesn't jump"
         )

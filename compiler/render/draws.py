@@ -37,7 +37,8 @@ def data_block(canvas: Canvas, plan: RunPlan) -> list[Line]:
         rows.append(row)
     left = len(plan.data.sources) - len(rows)
     more = [f"{left} more sources"] if left > 0 else []
-    more += [f"{len(found) - len(shown)} phases between"] if shown and len(shown) < len(found) else []
+    between = len(found) - len(shown) if shown else 0
+    more += [f"{between} phase{'s' * (between > 1)} between"] if between else []
     rules = [f"from {figures.figure(stretch.start_token)} {stretch.rule}" for stretch in shown if stretch.rule]
     return [
         *canvas.table(columns, rows),

@@ -81,7 +81,10 @@ def _tiles(plan: RunPlan) -> list[_Tile]:
             "model.num_parameters",
         ),
         _Tile(
-            "tokens", figures.figure(budget.tokens), f"{budget.tokens_per_parameter:.3g} per parameter", "budget.tokens"
+            "tokens",
+            figures.figure(budget.tokens),
+            f"{figures.figure(budget.tokens_per_parameter)} per parameter",
+            "budget.tokens",
         ),
         _Tile(
             "expected loss",

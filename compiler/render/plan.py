@@ -65,7 +65,7 @@ def _model(canvas: Canvas, plan: RunPlan) -> None:
     canvas.row(
         "",
         _strong(f"{figures.figure(budget.tokens)} tokens"),
-        f"{budget.tokens_per_parameter:.3g} per parameter",
+        f"{figures.figure(budget.tokens_per_parameter)} per parameter",
         figures.flops(budget.train_flops),
         *([f"{budget.epochs:.2g} epochs"] if budget.epochs > 1 else []),
     )

@@ -11,6 +11,7 @@ from compiler.frontend.spans import parse_path
 from compiler.render import figures
 from compiler.render.canvas import Canvas, Cell, Column, Line, Look, Piece, line_cells
 from compiler.render.visible import clean
+from compiler.render.words import is_law_silent
 from compiler.sweep import Axis, Point
 from schemas.plan import RunPlan
 
@@ -46,6 +47,9 @@ _NUMBERS: Final = (
     "lifetime_usd",
 )
 _SAME_LOSS: Final = 0.005
+# Shares that differ by less are the rounding of batches; of more sources than these the JSON tells.
+_SAME_SHARE: Final = 0.001
+_MOST_SOURCES: Final = 4
 # What a program compares; sources, provenance and steps are in the plan of each row, which `--set` gives.
 _SECTIONS: Final = {"fingerprint", "model", "budget", "training", "parallelism", "hardware", "estimate"}
 
@@ -58,8 +62,11 @@ def render_sweep(axes: Sequence[Axis], points: Sequence[Point], look: Look) -> s
     indent = line_cells(left[0]) + 2
     made = [point for point in points if point.plan is not None]
     least = _cheapest(made)
-    rows = [_cells(point.plan, marked=point is least) for point in made if point.plan is not None]
-    right = iter(canvas.table(_COLUMNS, rows, look.width - indent))
+    plans = [point.plan for point in made if point.plan is not None]
+    moved = _moved(plans)
+    rows = [_cells(plan, moved, marked=least is not None and plan is least.plan) for plan in plans]
+    shares = tuple(Column(name, right=True, rank=2) for name in moved)
+    right = iter(canvas.table((*_COLUMNS[:2], *shares, *_COLUMNS[2:]), rows, look.width - indent))
     first = (*left[0], Piece("  "), *(next(right) if rows else ()))
     canvas.lines([first])
     for line, point in zip(left[1:], points, strict=True):
@@ -83,14 +90,28 @@ def _reason(point: Point, room: int) -> list[Line]:
     return Canvas.wrap(f"{error.code} {clean(error.message)}", room, "bad")
 
 
-def _cells(plan: RunPlan, *, marked: bool) -> list[Cell]:
+def _moved(plans: Sequence[RunPlan]) -> list[str]:
+    """Sources whose share of the run differs between plans, some of those that differ most, in alphabetical order."""
+    names = {name for plan in plans for name in plan.data.sources}
+    shares = {name: [_share(plan, name) for plan in plans] for name in names}
+    spread = {name: max(found) - min(found) for name, found in shares.items() if max(found) - min(found) > _SAME_SHARE}
+    return sorted(sorted(spread, key=lambda name: (-spread[name], name))[:_MOST_SOURCES])
+
+
+def _share(plan: RunPlan, name: str) -> float:
+    found = plan.estimate.exposure.get(name)
+    return found.share if found is not None else 0.0
+
+
+def _cells(plan: RunPlan, moved: Sequence[str], *, marked: bool) -> list[Cell]:
     """The cells of one plan, in the order of the columns."""
     budget, estimate, layout = plan.budget, plan.estimate, plan.parallelism
     life = figures.usd(estimate.lifetime_usd) + ("*" if marked else " ")
     return [
         figures.figure(plan.model.num_parameters),
         figures.figure(budget.tokens),
-        f"{budget.loss:.3f}",
+        *(figures.percent(_share(plan, name)) for name in moved),
+        "-" if is_law_silent(plan) else f"{budget.loss:.3f}",
         f"{layout.devices} x {plan.hardware.gpu}, {layout.strategy}",
         figures.figure(estimate.tokens_per_s_per_gpu),
         figures.gigabytes(estimate.peak_memory_bytes),
@@ -137,14 +158,16 @@ def sweep_json(axes: Sequence[Axis], points: Sequence[Point], findings: Sequence
 def sweep_csv(axes: Sequence[Axis], points: Sequence[Point]) -> str:
     """A line a combination: its values under the keys' whole paths, numbers in base units, the error where there is one."""
     out = io.StringIO()
-    writer = csv.DictWriter(
-        out, [*(axis.path for axis in axes), *_NUMBERS, "code", "error"], restval="", lineterminator="\n"
-    )
+    names = sorted({name for point in points if point.plan is not None for name in point.plan.data.sources})
+    drawn = {name: f"data.sources.{name} tokens" for name in names}
+    heads = [*(axis.path for axis in axes), *_NUMBERS, *drawn.values(), "code", "error"]
+    writer = csv.DictWriter(out, heads, restval="", lineterminator="\n")
     writer.writeheader()
     for point in points:
         row: dict[str, object] = dict(zip((axis.path for axis in axes), point.values, strict=True))
         if point.plan is not None:
             row |= _numbers(point.plan)
+            row |= {drawn[name]: found.tokens for name, found in point.plan.estimate.exposure.items()}
         elif point.error is not None:
             row |= {"code": point.error.code, "error": clean(point.error.message)}
         writer.writerow(row)

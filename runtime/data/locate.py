@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
 from runtime.errors import DataError
+from runtime.files import is_cache
 
 __all__ = ["FoundFile", "expand", "find_files", "find_folder", "open_unpacked"]
 
@@ -56,7 +57,7 @@ def _walk(root: Path, pattern: tuple[str, ...]) -> Iterator[Path]:
 
     Each real folder is entered once for each rest of the pattern, so loops of links end, and links that point across
     each other take linear time (`glob.glob` follows a loop 40 levels deep). Links to folders come last, so that a file
-    is found under its own name first.
+    is found under its own name first. Wildcards don't enter what this program writes, see `_is_output`.
     """
     seen: set[tuple[str, int]] = set()
     folders, links = deque([(root, pattern)]), deque[tuple[Path, tuple[str, ...]]]()
@@ -70,14 +71,26 @@ def _walk(root: Path, pattern: tuple[str, ...]) -> Iterator[Path]:
         if head == "**":
             folders.append((folder, rest))
             for entry in _entries(folder):
-                if _is_folder(entry) and not entry.name.startswith("."):
+                if _is_folder(entry) and not entry.name.startswith(".") and not _is_output(folder / entry.name):
                     (links if entry.is_symlink() else folders).append((folder / entry.name, segments))
             continue
         for match in _matches(folder, head):
             if not rest:
                 yield from (match,) if match.is_file() else ()
-            elif match.is_dir():
+            elif match.is_dir() and not (glob.has_magic(head) and _is_output(match)):
                 (links if match.is_symlink() else folders).append((match, rest))
+
+
+def _is_output(folder: Path) -> bool:
+    """Whether a folder is a run's, a job's, or the cache of prepared data.
+
+    `**/*` beside a recipe would else read shards, reports and exported models of the last run as text, and the content of the
+    source would change with every run. A pattern that names such a folder reads it.
+    """
+    if (folder / "plan.yaml").is_file():
+        # A run's lock is there before its first step, a job's scripts from the start.
+        return (folder / "lock").is_file() or (folder / "launch").is_dir()
+    return is_cache(folder)
 
 
 def _matches(folder: Path, segment: str) -> list[Path]:

@@ -12,7 +12,8 @@ import numpy as np
 from streaming.base.constant import TICK
 from streaming.base.dataset import _Iterator
 
-from runtime.data.fetch import BadSampleError, FetchingDataset
+from runtime.fetching.dataset import FetchingDataset
+from runtime.fetching.worker_errors import BadSampleError
 from runtime.order.base import Ids
 
 if TYPE_CHECKING:

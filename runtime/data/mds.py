@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.data.locate import find_folder
-from runtime.data.shard_files import check_bytes, unpacked
-from runtime.data.stores import FIRST_CONTACT, PATIENCE, Patience, StoreError, download, downloader
 from runtime.errors import DataError
+from runtime.fetching.problems import StoreError
+from runtime.fetching.shard_files import check_bytes, is_inside, unpacked
+from runtime.fetching.stores import FIRST_CONTACT, PATIENCE, Patience, download, downloader
 from schemas.data import MdsSource
 
 if TYPE_CHECKING:
@@ -101,9 +102,7 @@ def read_index(source: MdsSource, roots: tuple[Path, ...]) -> MdsIndex:
     try:
         shards = tuple(json.loads(data)["shards"])
         index = MdsIndex(remote, hashlib.sha256(data).hexdigest(), shards)
-        if not all(
-            shard["format"] == "mds" and shard["version"] == 2 and shard["raw_data"]["bytes"] > 0 for shard in shards
-        ):
+        if not all(_is_readable(shard) for shard in shards):
             raise ValueError
         if index.samples == 0:
             raise DataError("RC401", f"{remote} holds no sample", "write the shards again")
@@ -113,6 +112,12 @@ def read_index(source: MdsSource, roots: tuple[Path, ...]) -> MdsIndex:
             "RC408", f"{remote}/index.json is damaged, or not an index of MDS shards", "fetch it again"
         ) from error
     return index
+
+
+def _is_readable(shard: dict[str, Any]) -> bool:
+    files = [shard["raw_data"], *([shard["zip_data"]] if shard["zip_data"] else [])]
+    is_mds = shard["format"] == "mds" and shard["version"] == 2 and shard["raw_data"]["bytes"] > 0
+    return is_mds and all(is_inside(part["basename"]) for part in files)
 
 
 def _parts(shard: dict[str, Any]) -> dict[str, Any]:
@@ -167,7 +172,8 @@ def _open_shard(index: MdsIndex, shard: dict[str, Any], folder: Path) -> Reader:
         path = folder / raw["basename"]
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-    reader = reader_from_json(str(path.parent), "", shard)
+    # Not the shard's own folder: in an index of merged folders a shard's name holds that.
+    reader = reader_from_json(index.remote if is_raw else str(folder), "", shard)
     try:
         reader.validate(allow_unsafe_types=False)
     except ValueError as error:

@@ -1,7 +1,8 @@
 """Streaming's dataset with the plan's order, and views of its held-out samples.
 
-Shard download, cache, resumption and workers are StreamingDataset's. `_get_work`, the one place where it makes the
-order of samples, is replaced: it takes windows of the order that `runtime.order` makes from the plan.
+Downloaders, formats of shards, workers and resumption are Streaming's; `runtime.fetching` sees to it that shards come whole
+(ADR 0008). `_get_work`, the one place where Streaming makes the order of samples, is replaced: it takes windows of the order
+that `runtime.order` makes from the plan.
 """
 
 from __future__ import annotations
@@ -16,21 +17,19 @@ from streaming.base.distributed import get_world_size
 from torch.utils.data import Dataset
 
 from runtime import compat
-from runtime.data.fetch import BadSampleError
 from runtime.data.lookahead import LookAhead, Work
 from runtime.data.mds import token_ids
 from runtime.data.ranges import Ranges, SampleRange, SourceData
 from runtime.data.shard_map import ShardMap
-from runtime.data.stores import PATIENCE, Patience
-from runtime.data.stream import ShardStream
 from runtime.errors import DataError
+from runtime.fetching.stores import PATIENCE, Patience
+from runtime.fetching.stream import ShardStream
 from runtime.order.base import Ids
 from runtime.order.orders import source_orders
 from runtime.order.run_order import Cursor, RunOrder, worker_batches
 from schemas.plan import DataPlan
 
 __all__ = [
-    "BadSampleError",
     "HeldOut",
     "PlannedDataset",
     "Sample",
@@ -63,7 +62,7 @@ def check_draws(data: DataPlan, sources: Sequence[SourceData]) -> None:
                 "RC405",
                 f"source `{source.name}` has {unique:,} samples of {data.sequence_length:,} tokens, the plan draws "
                 f"{drawn:,}, which is {drawn / unique:.2f} epochs, and max_epochs is {limit:g}",
-                f"set `max_epochs: {-(-drawn * 100 // unique) / 100:g}`, lower its weight, or train on fewer tokens",
+                f"set `max_epochs: {-(-drawn * 100 // unique) / 100:.10g}`, lower its weight, or train on fewer tokens",
             )
 
 

@@ -85,17 +85,17 @@ def write_manifest(folder: Path, *, ready_made: MdsIndex | None = None) -> None:
 
 
 def verify_prepared(folder: Path, *, deep: bool = False, split: str = "") -> None:
-    """Compare a prepared folder with its manifest: sizes, which takes no time, or every byte.
+    """Compare the folder of a `prepare` or `score` step with its manifest: sizes, which takes no time, or every byte.
 
     Ready-made shards in a folder are compared with the index that they had; those in an object store when fetched.
 
     Args:
-        folder: of a `prepare` step.
-        deep: read all shards and compare hashes.
+        folder: of the step.
+        deep: read all files and compare hashes.
         split: `train` or `heldout` to look at its shards alone.
 
     Raises:
-        DataError: a shard is missing, truncated or changed (RC408).
+        DataError: a file is missing, truncated or changed (RC408).
     """
     manifest = read_json(folder / MANIFEST)
     if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
@@ -107,12 +107,12 @@ def verify_prepared(folder: Path, *, deep: bool = False, split: str = "") -> Non
         size = path.stat().st_size if path.is_file() else None
         if size != expected["bytes"]:
             found = "is missing" if size is None else f"has {size} bytes"
-            raise _damaged(folder, f"the shard {path} {found}; it was written with {expected['bytes']} bytes")
+            raise _damaged(folder, f"{path} {found}; it was written with {expected['bytes']} bytes")
         if deep and hash_file(path) != expected["sha256"]:
-            raise _damaged(folder, f"the shard {path} is not what was written (sha256)")
+            raise _damaged(folder, f"{path} is not what was written (sha256)")
     if ready := manifest.get("ready_made"):
         check_sizes(MdsIndex(ready["remote"], ready["sha256"], tuple(ready["shards"])))
 
 
 def _damaged(folder: Path, message: str) -> DataError:
-    return DataError("RC408", message, f"delete {folder} and run again: it is prepared anew")
+    return DataError("RC408", message, f"delete {folder} and run again: it is made anew")

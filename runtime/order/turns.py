@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MAX_SOURCES", "Turn", "Turns", "interleave"]
+__all__ = ["MAX_SOURCES", "Turn", "Turns"]
 
 Turn: TypeAlias = NDArray[np.int16]
 """Source numbers, [places]; 16 bits sort by radix."""
@@ -19,11 +19,6 @@ MAX_SOURCES: Final = 1 << 15
 
 _PATTERN: Final = 1 << 16
 """Places of a repeating pattern that are kept; longer ones are made as they go."""
-
-
-def interleave(counts: Sequence[int]) -> Turn:
-    """All turns of a phase at once, [sum(counts)]; see `Turns`."""
-    return Turns(counts).take(sum(counts))
 
 
 class Turns:
@@ -116,5 +111,6 @@ class Turns:
             turns.append(source)
             placed[source] += 1
             if placed[source] < counts[source]:
-                heappush(waiting, (placed[source] * total // counts[source] + 1) * MAX_SOURCES + source)
+                release = placed[source] * total // counts[source] + 1 if counts[source] else 0
+                heappush(waiting, release * MAX_SOURCES + source)
         return np.array(turns, np.int16)

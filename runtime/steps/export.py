@@ -47,7 +47,7 @@ def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str,
     model.to(getattr(torch, _DTYPES[plan.checkpoints.export_dtype]))
     evaluation = _evaluation(context, inputs)
     trained = _input("train", context, inputs).values
-    with atomic_folder(layout.export, replace=True) as target:
+    with atomic_folder(layout.export, replace=lambda: True) as target:
         picture = layout.mixture.name if draw_mixture(plan, layout.metrics, target / layout.mixture.name) else None
         measured = evaluation.values if evaluation is not None else None
         card = model_card(plan, trained=trained, evaluation=measured, picture=picture)

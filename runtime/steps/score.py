@@ -1,8 +1,8 @@
 """The step `score`: documents of a source are scored once, and its samples ordered by the mean of their documents' scores.
 
-Its folder holds `<metric>.npy` (float32, one value a train sample; NaN where none of its documents has one) and
-`<metric>.order.npy` (int64, sample numbers by ascending value). Scores of documents stay in the cache, so another sequence
-length, another mixture or the same text in another source costs nothing.
+Its folder holds `<metric>.npy` (float32, one value a train sample; NaN where none of its documents has one),
+`<metric>.order.npy` (int64, sample numbers by ascending value) and a manifest with their hashes. Scores of documents stay in
+the cache, so another sequence length, another mixture or the same text in another source costs nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from runtime.data.document_table import TABLE
+from runtime.data.shards import verify_prepared, write_manifest
 from runtime.errors import DataError
 from runtime.scoring.cluster import score_there
 from runtime.scoring.corpus import SourceTexts, TokenTexts
@@ -29,7 +30,7 @@ from schemas.plan import RunPlan, Step, StepKind
 
 __all__ = ["identity", "run"]
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 
 
 def identity(step: Step, context: Context, inputs: Inputs) -> dict[str, Any]:  # noqa: ARG001  # the contract
@@ -45,12 +46,13 @@ def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str,
     """Score what has no score yet, then write values and order of the train split's samples into `folder`.
 
     Raises:
-        DataError: no document can be scored, or the model that reads is not there (RC401), has no tokenizer (RC406); or
-            what reading documents raises.
+        DataError: no document can be scored, or the model that reads is not there (RC401), has no tokenizer (RC406); a
+            part of the prepared folder is gone (RC408); or what reading documents raises.
         RunFailed: a process or a task failed (RC606), an engine is missing (RC607).
     """
     plan, curriculum = context.plan, _curriculum(step, context.plan)
     prepared = _input("prepare", plan, inputs)
+    verify_prepared(prepared.folder)
     job = _job(step, context, inputs, folder)
     job.store.open()
     scores = Scores(job.table)
@@ -67,6 +69,7 @@ def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str,
     del scores
     np.save(folder / f"{curriculum.metric}.npy", values)
     np.save(folder / f"{curriculum.metric}.order.npy", order_of(values))
+    write_manifest(folder)
     return {
         "scored": job.name,
         "metrics": {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,9 +71,8 @@ def _run(context: Context, inputs: Inputs, meter: Meter | None, refusal: Spend |
     from composer.utils import dist
 
     from runtime.build import build_training, join_ranks
-    from runtime.data.worker_errors import BadSampleError, rank_death, worker_death
     from runtime.loggers import quiet
-    from runtime.preemption import StopSignal, end_loaders
+    from runtime.preemption import StopSignal
 
     plan, layout = context.plan, context.layout
     if plan.execution.threads is not None:
@@ -88,7 +89,7 @@ def _run(context: Context, inputs: Inputs, meter: Meter | None, refusal: Spend |
             check_tokenizer(teacher, inputs["tokenizer"].folder)
         if found is not None and done:
             return result(plan, found.progress, "finished", start, dist.get_world_size())
-        try:
+        with _told_deaths():
             training = build_training(plan, layout, inputs, found, stop, meter)
             del found
             try:
@@ -99,15 +100,32 @@ def _run(context: Context, inputs: Inputs, meter: Meter | None, refusal: Spend |
                 training.trainer.engine.close()
                 raise
             training.trainer.close()
-        except BadSampleError as error:
-            raise error.error() from error
-        except RuntimeError as error:
-            raise worker_death(error) or rank_death(error) or error from error
-        finally:
-            end_loaders()
     capped = meter is not None and meter.now().stopped_by is not None
     status = "finished" if not training.saver.interrupted else "capped" if capped else "interrupted"
     return result(plan, progress, status, start, dist.get_world_size())
+
+
+@contextlib.contextmanager
+def _told_deaths() -> Iterator[None]:
+    """Errors of the loader and of ranks as they are told to the user; the loader's processes end with the block.
+
+    They end before the error is looked at: the death of one may raise torch's error a second time until it is reaped.
+    """
+    from runtime.fetching.worker_errors import BadSampleError, rank_death, worker_death
+    from runtime.preemption import end_loaders
+
+    try:
+        try:
+            yield
+        finally:
+            end_loaders()
+    except BadSampleError as error:
+        raise error.error() from error
+    except (RuntimeError, OSError, EOFError) as error:
+        told = worker_death(error) or rank_death(error)
+        if told is None:
+            raise
+        raise told from error
 
 
 def _refused(plan: RunPlan, found: Checkpoint | None, refusal: Spend | None) -> dict[str, Any]:
@@ -146,15 +164,18 @@ def newest(folder: Path, plan: RunPlan) -> Checkpoint | None:
 
 
 def verify_data(inputs: Inputs, *, deep: bool) -> None:
-    """Compare prepared shards with their manifests: all bytes when training begins (about 1 s/GB), sizes on resume."""
+    """Compare prepared shards with their manifests: all bytes when training begins (about 1 s/GB), sizes on resume.
+
+    Every byte of scores, always: 12 a sample, and nothing looks at them again, while shards are compared when first read.
+    """
     from composer.utils import dist
 
     from runtime.data.shards import verify_prepared
 
     if dist.get_local_rank() == 0:
-        for prepared in inputs.values():
-            if "source" in prepared.values:
-                verify_prepared(prepared.folder, deep=deep)
+        for found in inputs.values():
+            if {"source", "scored"} & found.values.keys():
+                verify_prepared(found.folder, deep=deep or "scored" in found.values)
 
 
 def result(plan: RunPlan, progress: Progress, status: str, resumed_from: int | None, world_size: int) -> dict[str, Any]:

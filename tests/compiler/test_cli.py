@@ -152,6 +152,20 @@ def test_explain_a_code_and_a_value(recipe: Path) -> None:
     assert "decided by the pass `training`" in call("explain", "minimal.yaml", "training.optimizer.lr")[1]
 
 
+def test_explain_takes_the_names_that_diff_shows(recipe: Path) -> None:
+    """Entries of lists by id: a phase, a piece of a transition (with a dot in its id), a whole transition, a step."""
+    weights = "[{weights: {code: 1}}, {from: 0.5dur, weights: {prose: 1}, transition: linear}]"
+    for name, place in {
+        "data.phases.phase0.start_token": "data.phases[0].start_token",
+        "data.phases.phase0.003.sources.code.samples": "data.phases[2].sources.code.samples",
+        "data.phases.phase1.end_token": "data.phases[100].end_token",
+        "steps.train.kind": "steps[3].kind",
+    }.items():
+        code, text, _ = call("explain", "minimal.yaml", name, "--set", f"data.mixture={weights}")
+        assert (code, text.partition(" = ")[0]) == (0, place)
+    assert call("explain", "minimal.yaml", "data.phases.phase7.end_token")[0] == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [

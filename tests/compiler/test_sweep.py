@@ -177,3 +177,17 @@ def test_the_documented_sweeps_work(command: list[str], monkeypatch: pytest.Monk
 
     assert result.exit_code == 0, result.stderr
     assert not re.search(r"RC\d{3}", result.stdout)
+
+
+def test_what_a_sweep_over_the_mixture_changes_is_shown() -> None:
+    """Rows that differ in their draws alone have a column a source; others have none. CSV has the tokens of all."""
+    base = ("--set", "data.mixture=[{weights: {code: 0.9, prose: 0.1}}]")
+    sweep = ("--set", "data.domain_upsampling.weights.prose=1", SWEEP, "data.domain_upsampling.fraction=0.1,0.2")
+    head, first, second = call(*base, *sweep)[1].splitlines()[:3]
+    assert re.match(r"fraction +model +tokens +code +prose ", head)
+    assert re.match(r"0\.1 +\S+ +\S+ +84 % +16 % ", first.strip())
+    assert re.match(r"0\.2 +\S+ +\S+ +78 % +22 % ", second.strip())
+    assert "code" not in call(*base, SWEEP, "budget.tokens=1M,2M")[1]
+    rows = list(csv.DictReader(io.StringIO(call(*base, *sweep, "--format", "csv")[1])))
+    for row in rows:
+        assert int(row["data.sources.code tokens"]) + int(row["data.sources.prose tokens"]) == int(row["tokens"])

@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -25,7 +24,7 @@ from schemas.plan import RunPlan
 from tests.factory import tiny_plan
 from tests.runtime.training_case import LENGTH, VOCAB, layout_of, split
 
-__all__ = ["SOURCE", "Attempt", "Ranks", "fed", "free_port", "plan_of", "prepared", "sequence", "write_plan"]
+__all__ = ["SOURCE", "Attempt", "Ranks", "fed", "plan_of", "prepared", "sequence", "write_plan"]
 
 SOURCE: Final = 1_000_000
 """The number of sample i of source s is s * 1,000,000 + i."""
@@ -99,6 +98,7 @@ def write_plan(plan: RunPlan, sizes: Mapping[str, int], folder: Path, *, packed:
             scores.parent.mkdir()
             np.save(scores.with_suffix(".npy"), np.arange(size, dtype=np.float32))
             np.save(scores.with_suffix(".order.npy"), np.arange(size, dtype=np.int64))
+            write_manifest(scores.parent)
     (folder / "sizes.json").write_text(json.dumps(dict(sizes)))
     (folder / "plan.json").write_text(plan.model_dump_json(by_alias=True))
 
@@ -197,10 +197,3 @@ class Ranks:
             wanted = codes == [0] * attempt.ranks if attempt.dies is None else codes[attempt.dies] == -signal.SIGKILL
             assert wanted, (folder / "log").read_text()[-3000:]
         return sequence(folder)
-
-
-def free_port() -> int:
-    """A port of this machine that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,19 @@ def test_the_newest_checkpoint_before_the_mixtures_part_is_taken(
     assert "up to step 12 can be continued, where the mixtures part; ba00000024 can't" in said
 
 
+def test_a_checkpoint_that_has_drawn_too_much_is_passed_over(tmp_path: Path) -> None:
+    """A run that was itself continued may be a sample ahead of its plan; what can't be met exactly any more isn't begun."""
+    start(OLD, tmp_path)
+    manifest = layout_of(OLD, tmp_path).checkpoints / "ba00000012" / "checkpoint.json"
+    said = json.loads(manifest.read_text())
+    total = sum(phase.sources["code"].samples for phase in NEW.data.phases)
+    said["progress"]["samples"]["code"] = total + 1
+    manifest.write_text(json.dumps(said))
+    layout = layout_of(NEW, tmp_path)
+    adopt(NEW, layout, layout_of(OLD, tmp_path).run)
+    assert [path.name for path in layout.checkpoints.iterdir()] == ["ba00000008"]
+
+
 def test_a_shorter_and_a_longer_run_keep_their_offsets(tmp_path: Path) -> None:
     """A run that goes on for longer than planned ends with the longer plan's draws; one cut short, with the shorter's."""
     start(OLD, tmp_path)
@@ -151,7 +165,9 @@ def test_a_source_that_comes_in_later(tmp_path: Path) -> None:
     ("new", "reason"),
     [
         (plan("new", (4, {"code": 8, "prose": 24}), (20, {"code": 120, "prose": 40})), "the order of the samples"),
-        (plan("new", (2, {"code": 12, "prose": 4}), (22, {"prose": 176})), "the mixtures part after step 2"),
+        # 145 / 192 of two batches are 12.08 samples of code, so 13 may have come: more than all of the new plan.
+        (plan("new", (2, {"code": 12, "prose": 4}), (22, {"prose": 176})), "the mixtures part after step 1"),
+        (plan("new", (2, {"code": 13, "prose": 3}), (22, {"prose": 176})), "the mixtures part after step 2"),
         (plan("new", (24, {"code": 145, "prose": 47}), seed=18), "seed: the order of the data"),
         (plan("new", (24, {"code": 145, "prose": 47}), data={"shuffle_block": 3}), "data.shuffle_block: the order"),
     ],

@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.runtime.elastic import SOURCE, Attempt, Ranks, fed, free_port, plan_of, sequence, write_plan
+from tests.runtime.elastic import SOURCE, Attempt, Ranks, fed, plan_of, sequence, write_plan
+from tests.runtime.ports import free_port
 from tests.runtime.training_case import LENGTH, layout_of, metrics
 
 pytestmark = pytest.mark.xdist_group("elastic")  # one warm process serves all of them

@@ -164,6 +164,27 @@ def test_a_damaged_cache_is_made_anew(tmp_path: Path) -> None:
     assert (folder / "prepare-made").exists()
 
 
+def test_a_damaged_cache_that_another_run_has_mended_stays(tmp_path: Path) -> None:
+    """Two runs mend one folder: the later one leaves what the earlier one made, which may be read by then."""
+    plan = sealed_plan()
+    layout = layout_of(plan, tmp_path)
+    steps, modules = light_modules()
+    execute(plan, layout, modules=modules)
+    folder = next(layout.cache.glob("prepare-*"))
+    whole = (folder / "result.json").read_bytes()
+    (folder / "result.json").unlink()
+
+    def other_run_is_faster(step: Step, temporary: Path) -> None:
+        (folder / "result.json").write_bytes(whole)
+        (folder / "of-the-other-run").touch()
+
+    steps["prepare"].act = other_run_is_faster
+    execute(plan, layout, modules=modules)
+    assert len(steps["prepare"].runs) == 3
+    assert (folder / "of-the-other-run").exists()
+    assert not list(layout.cache.glob(f"{TEMPORARY_PREFIX}*"))
+
+
 def test_files_that_were_deleted_are_made_again(tmp_path: Path) -> None:
     """Without the export's folder the export runs again, and nothing else does."""
     plan = sealed_plan()

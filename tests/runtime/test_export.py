@@ -132,3 +132,18 @@ def test_the_card_counts_phases_not_pieces() -> None:
     card = model_card(sealed_plan(data={"phases": phases}), trained={}, evaluation=None)
     assert "The mix changed over 2 phases, 1 of them gradual. " in card
     assert "The mix changed" not in model_card(sealed_plan(), trained={}, evaluation=None)
+
+
+def test_the_card_says_what_was_read_by_difficulty_and_what_was_cut_off() -> None:
+    """A line each curriculum with its sources; tokens that the model never saw are not passed off as trained on."""
+    said = {
+        "metric": "flesch_reading_ease", "model": None, "order": "easy_to_hard", "pacing": "sqrt", "start": 0.01,
+        "end_token": 4096, "power": 2.0, "growth": 1.0, "stages": 1, "buckets": 10, "scope": "mix",
+    }  # fmt: skip
+    plan = sealed_plan(data={"curricula": {"code": said, "prose": said}})
+    trained = {"truncated_tokens_per_source": {"code": 1200, "prose": 34}}
+    card = model_card(plan, trained=trained, evaluation=None)
+    pace = "0.01 of it at first, sqrt pacing, all of it from 4,096 tokens on."
+    assert f"code, prose: read easy to hard by flesch_reading_ease, ranked together: {pace}" in card
+    assert "1,234 of the training tokens were cut off" in card
+    assert "cut off" not in model_card(plan, trained={}, evaluation=None)

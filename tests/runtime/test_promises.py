@@ -39,7 +39,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
     ),
     "e: shards are downloaded, cached, evicted, validated and shuffled with Streaming's locality": (
         "order/test_shuffled.py::test_blocks_are_whole_shards",
-        "test_planned_dataset.py::test_remote_shards_are_fetched_checked_and_named_when_damaged",
+        "data/test_planned_dataset.py::test_remote_shards_are_fetched_checked_and_named_when_damaged",
         "faults/test_cache.py::test_limit_holds_and_the_order_stays",
         "faults/test_faulty_store.py::test_a_third_of_all_requests_fails",
     ),

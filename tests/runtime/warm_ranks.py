@@ -29,7 +29,8 @@ from runtime.order.run_order import Cursor
 from runtime.steps import train
 from runtime.steps.base import Context
 from schemas.plan import RunPlan
-from tests.runtime.elastic import SOURCE, Attempt, free_port, prepared
+from tests.runtime.elastic import SOURCE, Attempt, prepared
+from tests.runtime.ports import free_port
 from tests.runtime.training_case import VOCAB, layout_of
 
 __all__ = ["main"]

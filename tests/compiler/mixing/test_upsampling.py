@@ -118,7 +118,12 @@ def test_a_knot_in_its_place_is_a_conflict(tmp_path: Path) -> None:
         ("RC412", "data.mixture[2].from"),
     ]
     assert found[0].message == "this knot is reached at step 850, and domain upsampling holds from step 800 on"
-    assert found[0].help == "from: 0.4dur, or delete `domain_upsampling`"
+    assert [finding.help for finding in found] == [
+        "from: 266ba, or delete this knot, or `domain_upsampling`",
+        "from: 533ba, or delete this knot, or `domain_upsampling`",
+    ]
+    moved = text.replace("0.85dur", "266ba").replace("1dur", "533ba")
+    assert compiled(tmp_path, moved).plan is not None
     assert [related.span.line for finding in found for related in finding.related] == [14, 14]
 
 
@@ -136,6 +141,40 @@ def test_what_can_not_be(tmp_path: Path, keys: str, code: str, path: str) -> Non
     """Names, sums, nothing to keep, no step to hold for: each at its line."""
     found = findings(tmp_path, BASE + f"domain_upsampling: {{{keys}}}")
     assert (code, f"data.domain_upsampling.{path}") in [(finding.code, finding.path) for finding in found]
+
+
+@pytest.mark.parametrize(
+    ("said", "help_"),
+    [
+        ("[c]", "domain_upsampling: {weights: {c: 1}}"),
+        ("c", "domain_upsampling: {weights: {c: 1}}"),
+        ("{fraction: 0.1}", "add `weights: {c: 1}` under `domain_upsampling:`"),
+        ("{weights: {}}", "weights: {c: 1}"),
+        ("{weights: {c: 1}, keep_sources: a}", "keep_sources: [a]"),
+        ("{weights: {c: 1}, fraction: 0}", "fraction: 0.2"),
+    ],
+)
+def test_the_line_to_write_leaves_something_to_keep(tmp_path: Path, said: str, help_: str) -> None:
+    """Weights over all sources would leave no general mix."""
+    (finding,) = findings(tmp_path, BASE + f"domain_upsampling: {said}")
+    assert finding.help == help_
+
+
+@pytest.mark.parametrize(("steps", "help_"), [(1, "delete `domain_upsampling`"), (2, "fraction: 0.5")])
+def test_a_run_of_a_step_or_two(tmp_path: Path, steps: int, help_: str) -> None:
+    """A fifth of it is no step; the line to write is one that there is."""
+    text = BASE + "domain_upsampling: {weights: {c: 1}}"
+    made = compiled(tmp_path, text, f"budget.tokens={1024 * steps}")
+    (finding,) = [f for f in made.findings if f.code == "RC412"]
+    assert finding.help.startswith(help_)
+    half = ("data.domain_upsampling.fraction=0.5", f"budget.tokens={1024 * steps}")
+    assert (compiled(tmp_path, text, *half).plan is not None) == (steps == 2)
+
+
+def test_a_kept_name_that_is_no_source_is_one_finding(tmp_path: Path) -> None:
+    """That it has no share in the mix follows from that."""
+    found = findings(tmp_path, BASE + "domain_upsampling: {weights: {c: 1}, keep_sources: [bb]}")
+    assert [f.code for f in found] == ["RC402"]
 
 
 def test_a_kept_source_without_a_share(tmp_path: Path) -> None:

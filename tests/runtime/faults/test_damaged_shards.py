@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from torch.utils.data import DataLoader
 
-from runtime.data.fetch import BadSampleError
-from runtime.data.planned_dataset import collate
 from runtime.errors import DataError
-from tests.runtime.faults.case import BATCH, dataset_of, fed, shards_of, write_remotes
+from runtime.fetching.worker_errors import BadSampleError
+from tests.runtime.faults.case import BATCH, batches, dataset_of, fed, shards_of, write_remotes
 
 # Streaming leaves the files that it reads to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
@@ -74,10 +71,8 @@ def test_samples_before_the_damage_are_fed(tmp_path: Path, workers: int) -> None
     got: list[int] = []
 
     def read() -> None:
-        dataset = dataset_of(tmp_path / "b", remotes, steps=6)
-        loader: DataLoader[Any] = DataLoader(dataset, batch_size=BATCH, num_workers=workers, collate_fn=collate)
-        for batch in loader:
-            got.extend(int(ids[0]) for ids in batch["input_ids"])
+        for batch in batches(dataset_of(tmp_path / "b", remotes, steps=6), workers):
+            got.extend(batch)
 
     with pytest.raises(BadSampleError):
         read()

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from runtime.data.fetch import BadSampleError
-from runtime.data.stores import Patience
 from runtime.errors import DataError, RunFailed
+from runtime.fetching.stores import Patience
+from runtime.fetching.worker_errors import BadSampleError
 from tests.runtime.faults.case import BRIEF, dataset_of, fed, shards_of, write_remotes
 from tests.runtime.faults.store import Fault, FaultyStore, at_random, s3_server
 

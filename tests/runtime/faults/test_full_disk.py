@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from streaming.base.world import World
 
-from runtime.data.fetch import BadSampleError
-from runtime.data.stream import ShardStream
 from runtime.errors import RunError
+from runtime.fetching.stream import ShardStream
+from runtime.fetching.worker_errors import BadSampleError
 from tests.runtime.faults.case import BRIEF, dataset_of, fed, shards_of, write_remotes
 from tests.runtime.faults.fork import Child
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, IncompleteReadError, NoCredentialsError
 
-from runtime.data.stores import Patience, StoreError, download, downloader
 from runtime.errors import DataError, RunFailed
+from runtime.fetching.problems import StoreError
+from runtime.fetching.stores import Patience, download, downloader
 
 QUICK = Patience(5.0, first_wait=0.01, longest_wait=0.02)
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from streaming import MDSWriter
 
-from runtime.data import stores
 from runtime.errors import DataError
+from runtime.fetching import stores
 from runtime.files import read_json, write_json
 from runtime.layout import Layout
 from runtime.steps import prepare, train

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.order.turns import Turns, interleave
+from runtime.order.turns import Turn, Turns
 
 _COUNTS = st.one_of(
     st.lists(st.integers(0, 120), min_size=1, max_size=9).filter(any),
@@ -18,11 +18,15 @@ _COUNTS = st.one_of(
 )
 
 
+def _all_turns(counts: list[int]) -> Turn:
+    return Turns(counts).take(sum(counts))
+
+
 @settings(max_examples=80, deadline=None)
 @given(_COUNTS)
 def test_every_prefix_holds_each_source_share_within_one_sample(counts: list[int]) -> None:
     """After any number of samples, no source is a whole sample ahead of or behind its share; at the end all is exact."""
-    turns = interleave(counts)
+    turns = _all_turns(counts)
     total = sum(counts)
     assert np.bincount(turns, minlength=len(counts)).tolist() == counts
     placed = np.cumsum(turns[:, None] == np.arange(len(counts)), axis=0)
@@ -33,7 +37,7 @@ def test_every_prefix_holds_each_source_share_within_one_sample(counts: list[int
 
 def test_many_small_sources_do_not_come_all_at_once() -> None:
     """One large source with a hundred tiny ones: sorting by midpoints would bunch the tiny ones; here they are spread."""
-    placed = np.cumsum(interleave([900] + [1] * 100) == 0)
+    placed = np.cumsum(_all_turns([900] + [1] * 100) == 0)
     assert np.abs(placed - np.arange(1, 1001) * 0.9).max() < 1
 
 
@@ -41,7 +45,7 @@ def test_many_small_sources_do_not_come_all_at_once() -> None:
 @given(_COUNTS, st.lists(st.integers(1, 50), max_size=30))
 def test_pieces_and_resumes_make_the_same_schedule(counts: list[int], sizes: list[int]) -> None:
     """Neither the size of what is taken at once nor a new start from the draws so far changes what comes."""
-    whole = interleave(counts)
+    whole = _all_turns(counts)
     turns, parts = Turns(counts), [np.empty(0, np.int16)]
     for size in sizes:
         parts.append(turns.take(size))

@@ -17,6 +17,7 @@ from runtime.scoring import local
 from runtime.scoring.registry import open_scorer, settings
 from runtime.scoring.store import ScoreStore
 from runtime.steps import score
+from runtime.steps.train import verify_data
 from runtime.tokenizer import load
 from schemas.curriculum import Metric
 from tests.runtime.corpus import words, write_files
@@ -128,3 +129,28 @@ def test_loss_under_a_model(case: Case) -> None:
     assert keys[0] != keys[1]
     with pytest.raises(DataError, match="no model `missing` to score `text`"):
         score.identity(STEP, case.context(plans[2]), {})
+
+
+def test_a_prepared_folder_without_its_table(case: Case) -> None:
+    """Somebody deleted a part of what was prepared: what is missing and what to delete are named."""
+    plan = scoring_plan(FILES)
+    prepared = case.prepared(plan)
+    (prepared.folder / TABLE).unlink()
+    with pytest.raises(DataError, match=f"{TABLE} is missing") as caught:
+        case.scored(plan, prepared)
+    assert caught.value.code == "RC408"
+    assert str(prepared.folder) in caught.value.remedy
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_an_order_that_has_changed_on_the_disk(case: Case, deep: bool) -> None:
+    """One sample number is another: drawing it twice would pass unseen, so training compares every byte, also on resume."""
+    plan = scoring_plan(FILES, "ttr")
+    result = case.scored(plan, case.prepared(plan))
+    verify_data({"score-text": result}, deep=deep)
+    order = np.load(result.folder / "ttr.order.npy")
+    order[-1] = order[0]
+    np.save(result.folder / "ttr.order.npy", order)
+    with pytest.raises(DataError, match="is not what was written") as caught:
+        verify_data({"score-text": result}, deep=deep)
+    assert str(result.folder) in caught.value.remedy

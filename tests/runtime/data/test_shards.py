@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from streaming import MDSWriter, StreamingDataset
+from streaming.base.util import merge_index
 
-from runtime.data.mds import read_index
+from runtime.data.mds import read_index, texts
 from runtime.data.shards import ShardWriter, verify_prepared, write_manifest
 from runtime.errors import DataError, RunFailed
+from runtime.fetching.shard_index import open_shards
 from runtime.steps.base import Result
 from schemas.data import MdsSource
 from tests.runtime.corpus import context_of, plan_of, run_prepare, run_tokenizer, words, write_files
+from tests.runtime.ports import free_port, wait_for
 
 LENGTH = 64
 
@@ -106,9 +107,7 @@ def test_pickled_columns_are_refused(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
     """URL of a bucket on a real S3-compatible server, which the environment points to."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     server = subprocess.Popen(
         [str(Path(sys.executable).with_name("moto_server")), "-H", "127.0.0.1", "-p", str(port)],
         stdout=subprocess.DEVNULL,
@@ -121,7 +120,7 @@ def bucket() -> Iterator[str]:
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         patch.setenv("AWS_MAX_ATTEMPTS", "1")
         try:
-            _wait_for(port)
+            wait_for(port)
             import boto3
 
             boto3.client("s3", endpoint_url=f"http://127.0.0.1:{port}").create_bucket(Bucket="corpus")
@@ -129,16 +128,6 @@ def bucket() -> Iterator[str]:
         finally:
             server.terminate()
             server.wait()
-
-
-def _wait_for(port: int) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    raise TimeoutError(port)
 
 
 @pytest.fixture(scope="module")
@@ -185,3 +174,20 @@ def test_what_is_not_in_the_store(bucket: str, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(RunFailed, match="can't be reached") as failed:
         read_index(MdsSource(mds=f"{bucket}/web"), ())
     assert failed.value.code == "RC607"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Streaming leaves files open
+@pytest.mark.parametrize("compression", [None, "zstd"])
+def test_an_index_of_merged_folders(tmp_path: Path, compression: str | None) -> None:
+    """Streaming's `merge_index` names shards with their folders: text is found there, and so are samples."""
+    for number in range(2):
+        columns = {"text": "str"}
+        with MDSWriter(out=str(tmp_path / "all" / str(number)), columns=columns, compression=compression) as out:
+            out.write({"text": f"text {number}"})
+    merge_index(str(tmp_path / "all"))
+    assert [text for _, text in texts(MdsSource(mds="all", content="text", column="text"), (tmp_path,))] == [
+        "text 0",
+        "text 1",
+    ]
+    readers = open_shards(tmp_path / "all", allow_unsafe_types=False)
+    assert [reader.file_pairs[0][0].basename for reader in readers] == ["0/shard.00000.mds", "1/shard.00000.mds"]

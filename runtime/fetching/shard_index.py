@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from streaming.base.format import FileInfo
 from streaming.base.format.mds import MDSReader
 
+from runtime.fetching.shard_files import is_inside
+
 if TYPE_CHECKING:
     from streaming.base.format import Reader
 
@@ -29,7 +31,8 @@ def open_shards(folder: Path, *, allow_unsafe_types: bool) -> list[Reader]:
         allow_unsafe_types: whether columns may be pickled Python objects.
 
     Raises:
-        ValueError, KeyError, TypeError: it is not an index of MDS shards of version 2, or a column is unsafe.
+        ValueError, KeyError, TypeError: it is not an index of MDS shards of version 2, a column is unsafe, or a shard is
+            elsewhere.
         OSError: there is none.
     """
     with _no_collections():
@@ -48,6 +51,9 @@ def _readers(folder: Path, index: dict[str, Any], allow_unsafe_types: bool) -> l
             for key in ("column_encodings", "column_names", "column_sizes", "hashes")
         )
         raw, packed = (FileInfo(**entry[key]) if entry[key] else None for key in ("raw_data", "zip_data"))
+        for part in (raw, packed):
+            if part is not None and not is_inside(part.basename):
+                raise ValueError(f"the shard `{part.basename}` is not below it")
         reader = MDSReader(
             str(folder), "", encodings, names, sizes, entry["compression"], hashes, raw, entry["samples"],
             entry["size_limit"], packed,

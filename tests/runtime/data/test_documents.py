@@ -24,6 +24,7 @@ from runtime.data.documents import Document, Skipped, documents, is_heldout
 from runtime.data.identity import checked_hash, content_hash
 from runtime.data.locate import expand, find_files
 from runtime.errors import DataError
+from runtime.files import mark_cache
 from schemas.data import Selection, Source
 
 
@@ -50,6 +51,39 @@ def failure(source: Source, root: Path) -> DataError:
     with pytest.raises(DataError) as caught:
         read(source, root)
     return caught.value
+
+
+def test_wildcards_pass_over_what_runs_write(tmp_path: Path) -> None:
+    """Runs, jobs and the cache beside the recipe are no documents, unless a pattern names them; a plan.yaml alone is one."""
+    source = source_from(files="**/*")
+    (tmp_path / "notes").mkdir()
+    for name in ("notes/a.txt", "notes/plan.yaml", "top.txt"):
+        (tmp_path / name).write_text(name)
+    before = content_hash(source, (tmp_path,))
+    mark_cache(tmp_path / "runs" / "cache")
+    (tmp_path / "runs" / "mine-1f2e3d4c").mkdir()
+    (tmp_path / "runs" / "mine-1f2e3d4c" / "lock").touch()
+    for folder, inside in (("runs/mine-1f2e3d4c", "steps"), ("generated/mine-1f2e3d4c", "launch")):
+        (tmp_path / folder / inside).mkdir(parents=True)
+        (tmp_path / folder / "plan.yaml").write_text("a plan")
+        (tmp_path / folder / inside / "b.txt").write_text("output")
+    (tmp_path / "runs" / "cache" / "b.txt").write_text("output")
+    assert content_hash(source, (tmp_path,)) == before
+    assert sorted(texts(source, tmp_path)) == ["notes/a.txt", "notes/plan.yaml", "top.txt"]
+    assert failure(source_from(files="*/*/*/b.txt"), tmp_path).code == "RC401"
+    assert texts(source_from(files="runs/mine-1f2e3d4c/**/*.txt"), tmp_path) == ["output"]
+
+
+def test_a_cache_is_marked_once_where_it_can_be(tmp_path: Path) -> None:
+    """The mark is that of bford.info/cachedir, written once; a folder that can't be written to stays as it is."""
+    mark_cache(tmp_path / "cache")
+    tag = tmp_path / "cache" / "CACHEDIR.TAG"
+    assert tag.read_bytes().startswith(b"Signature: 8a477f597d28d172789f06886806bc55\n")
+    written = tag.stat().st_mtime_ns
+    mark_cache(tmp_path / "cache")
+    assert tag.stat().st_mtime_ns == written
+    (tmp_path / "file").touch()
+    mark_cache(tmp_path / "file" / "cache")
 
 
 def test_files_are_sorted_and_unpacked(tmp_path: Path) -> None:

@@ -7,13 +7,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from runtime.data.stores import StoreError, first_line
+from runtime.fetching.problems import StoreError, first_line
 
-__all__ = ["check_bytes", "digest", "unpacked"]
+__all__ = ["check_bytes", "digest", "is_inside", "unpacked"]
 
 _CHUNK_BYTES: Final = 1 << 20
 # The fastest first (xxh64 10 GB/s a core, sha1 1.5 GB/s); any other one that the index has will do.
 _PREFERRED: Final = ("xxh3_64", "xxh64", "xxh3_128", "xxh128", "sha1", "blake2b", "md5", "sha256")
+
+
+def is_inside(name: str) -> bool:
+    """Whether a shard's name by its index stays below the index's folder.
+
+    Others may have written the index, and where it says a shard is we write, and delete.
+    """
+    return bool(name) and not name.startswith("/") and ".." not in name.split("/")
 
 
 def check_bytes(path: Path, size: int, hashes: Mapping[str, str], url: str) -> None:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 from streaming import Stream
 from streaming.base.util import wait_for_file_to_exist
 
-from runtime.data.shard_files import check_bytes, digest, unpacked
-from runtime.data.shard_index import open_shards
-from runtime.data.stores import Patience, StoreError, disk_full, download, downloader, first_line, is_full
 from runtime.errors import DataError
+from runtime.fetching.problems import StoreError, disk_full, first_line, is_full
+from runtime.fetching.shard_files import check_bytes, digest, unpacked
+from runtime.fetching.shard_index import open_shards
+from runtime.fetching.stores import Patience, download, downloader
 from runtime.files import TEMPORARY_PREFIX, remove_stale, temporary_path
 
 if TYPE_CHECKING:

@@ -81,7 +81,8 @@ def test_damaged_sample_names_its_shard(tmp_path: Path, workers: int) -> None:
     """A shard that was cut after it was checked gives an error with file and sample, from a worker process too."""
     from torch.utils.data import DataLoader
 
-    from runtime.data.planned_dataset import BadSampleError, collate
+    from runtime.data.planned_dataset import collate
+    from runtime.fetching.worker_errors import BadSampleError
 
     dataset, _ = _dataset(tmp_path)
     shard = next((tmp_path / "prepare-code" / "train").glob("shard.*"))
@@ -102,8 +103,9 @@ def test_remote_shards_are_fetched_checked_and_named_when_damaged(tmp_path: Path
     from torch.utils.data import DataLoader
 
     from runtime import compat
-    from runtime.data.planned_dataset import BadSampleError, PlannedDataset, collate
+    from runtime.data.planned_dataset import PlannedDataset, collate
     from runtime.data.ranges import SampleRange, SourceData
+    from runtime.fetching.worker_errors import BadSampleError
 
     sources = []
     for name, size in SIZES.items():

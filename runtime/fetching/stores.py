@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import errno
-import http.client
 import os
 import random
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final
 
-from runtime.errors import DataError, RunError, RunFailed
+from runtime.fetching.problems import StoreError, explained, first_line
 from runtime.files import temporary_path
 from runtime.status import write_line
 
@@ -25,30 +22,12 @@ __all__ = [
     "FIRST_CONTACT",
     "PATIENCE",
     "Patience",
-    "Problem",
-    "StoreError",
-    "disk_full",
     "download",
     "downloader",
-    "first_line",
-    "is_full",
-    "wait",
 ]
 
-Problem = Literal["missing", "denied", "away", "full", "damaged", "unusable"]
-"""What is wrong: not there · may not be read · can't be reached now · the disk here is full · not what was written ·
-nothing that can be asked for."""
-
-_MISSING: Final = {"404", "NoSuchKey", "NoSuchBucket", "NotFound", "EntryNotFoundError", "ResourceNotFoundError"}
-_DENIED: Final = {
-    "401", "403", "AccessDenied", "AllAccessDisabled", "ExpiredToken", "Forbidden", "InvalidAccessKeyId", "InvalidToken",
-    "SignatureDoesNotMatch", "Unauthorized", "NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError",
-    "ClientAuthenticationError", "GatedRepoError",
-}  # fmt: skip
-_FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _CHANCE: Final = random.SystemRandom()
 _POLL_SECONDS: Final = 0.1
-_REASON_CHARACTERS: Final = 200
 # What comes out damaged is fetched once more: the way may have garbled it. A third time would only cost time.
 _DAMAGED_TRIES: Final = 2
 
@@ -93,47 +72,6 @@ FIRST_CONTACT: Final = Patience(6.0, least_tries=2)
 """Before anything was read: an address that is wrong should be told in seconds."""
 
 
-class StoreError(Exception):
-    """A file that didn't come.
-
-    Args:
-        problem: what is wrong.
-        url: the file.
-        reason: a line of what the store, the disk or a check said.
-    """
-
-    def __init__(self, problem: Problem, url: str, reason: str) -> None:
-        super().__init__(f"{url}: {reason}")
-        self.problem, self.url, self.reason = problem, url, reason
-
-    def error(self, what: str = "") -> RunError:
-        """The error for the user; `what` is what the file is, such as `the shard `."""
-        if self.problem == "missing":
-            return DataError("RC401", f"{what}{self.url} is missing: {self.reason}", "check the address")
-        if self.problem == "damaged":
-            return DataError(
-                "RC408",
-                f"{what}{self.url} {self.reason}",
-                "write it to the store again; the same command goes on from there",
-            )
-        if self.problem == "full":
-            return RunFailed("RC604", f"no room for {what}{self.url}: {self.reason}", _MAKE_ROOM)
-        if self.problem == "denied":
-            message = f"{what}{self.url} may not be read, or isn't there: {self.reason}"
-            return RunFailed("RC607", message, "check the credentials (for S3: AWS_ACCESS_KEY_ID, S3_ENDPOINT_URL)")
-        return RunFailed(
-            "RC607",
-            f"{what}{self.url} can't be reached: {self.reason}",
-            "check network, credentials and S3_ENDPOINT_URL; the same command goes on from there",
-        )
-
-
-_MAKE_ROOM: Final = (
-    "free space, name a folder of another disk with `cache: /path` under `launch`, or let shards that were read make room "
-    "with `cache_limit: 50GB`; then run the same command again"
-)
-
-
 def downloader(remote: str | None) -> CloudDownloader:
     """Streaming's downloader for a URL or a folder, with timeouts that notice a store that went silent.
 
@@ -144,7 +82,7 @@ def downloader(remote: str | None) -> CloudDownloader:
 
     try:
         if remote is not None and remote.startswith("s3://"):
-            from runtime.data.s3 import TimedS3Downloader
+            from runtime.fetching.s3 import TimedS3Downloader
 
             return TimedS3Downloader()
         return CloudDownloader.get(remote)
@@ -188,11 +126,11 @@ def download(
             raise error
         if number > 1:  # once is nothing; from then on a person should see why the run stands still
             write_line(f"{url}: {error.reason}; trying again in {pause:.0f} s", sys.stderr)
-        wait(pause, stopped)
+        _wait(pause, stopped)
         number += 1
 
 
-def wait(seconds: float, stopped: Callable[[], bool]) -> None:
+def _wait(seconds: float, stopped: Callable[[], bool]) -> None:
     """Sleep, but not on when nobody waits for the result."""
     end = time.monotonic() + seconds
     while not stopped() and (left := end - time.monotonic()) > 0:
@@ -214,7 +152,7 @@ def _try(
         return error
     except Exception as error:  # noqa: BLE001  # each store has its own exceptions
         source.clean_up()  # the next try opens a new connection, with credentials that may be new
-        return StoreError(*_explain(error, url, target))
+        return explained(error, url, target)
     finally:
         _remove(temporary)
     return None
@@ -224,49 +162,3 @@ def _remove(temporary: Path) -> None:
     """Remove a temporary file, and those that downloaders put beside it until they are whole."""
     for path in temporary.parent.glob(f"{temporary.name}*"):
         path.unlink(missing_ok=True)
-
-
-def _explain(error: Exception, url: str, target: Path) -> tuple[Problem, str, str]:
-    codes, reason = _codes(error), first_line(error)
-    if is_full(error):
-        return "full", url, disk_full(target.parent)
-    # A folder of this machine, and what streaming's downloaders make of "not found".
-    if isinstance(error, FileNotFoundError) or codes & _MISSING:
-        return "missing", url, reason
-    if isinstance(error, PermissionError) or codes & _DENIED:
-        return "denied", url, reason
-    # A half answer is a ValueError to some clients; a wrong address is one to botocore only.
-    wrong = isinstance(error, (ImportError, TypeError, AttributeError)) or "ParamValidation" in type(error).__name__
-    passing = isinstance(error, http.client.HTTPException) or not wrong
-    return ("away" if passing else "unusable"), url, reason
-
-
-def disk_full(folder: Path) -> str:
-    """What to say of a folder that nothing more can be written to."""
-    return f"the disk of {folder} is full ({shutil.disk_usage(folder).free:,} bytes free)"
-
-
-def _codes(error: Exception) -> set[str]:
-    """All that an exception of boto3, google, azure or huggingface says of its kind."""
-    response = getattr(error, "response", None)
-    found: list[Any] = [type(error).__name__, getattr(error, "status_code", None), getattr(error, "code", None)]
-    if isinstance(response, dict):
-        found.append(response.get("Error", {}).get("Code"))
-    else:
-        found.append(getattr(response, "status_code", None))
-    return {str(code) for code in found if code is not None}
-
-
-def is_full(error: BaseException | None) -> bool:
-    """Whether a full disk is behind an error, which libraries may have wrapped."""
-    while error is not None:
-        if getattr(error, "errno", None) in _FULL:
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
-def first_line(error: Exception) -> str:
-    """What an exception says, in a line."""
-    text = str(error).strip().splitlines()
-    return (text[0] if text else type(error).__name__)[:_REASON_CHARACTERS]

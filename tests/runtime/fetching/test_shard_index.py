@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime.data.shard_index import open_shards
+from runtime.data.mds import read_index
+from runtime.errors import DataError
+from runtime.fetching.shard_index import open_shards
+from schemas.data import MdsSource
 
 
 @pytest.fixture
@@ -54,3 +57,16 @@ def test_shards_that_are_not_ours_to_read_are_refused(folder: Path, change: dict
     with pytest.raises(ValueError, match=reason):
         open_shards(folder, allow_unsafe_types=False)
     assert gc.isenabled()
+
+
+@pytest.mark.parametrize("name", ["../shard.mds", "/tmp/shard.mds", "a/../../shard.mds", ""])
+@pytest.mark.parametrize("part", ["raw_data", "zip_data"])
+def test_an_index_reaches_no_file_outside_its_folder(folder: Path, part: str, name: str) -> None:
+    """A copy is written, and evicted, where the index says: that must not be a file of the user's."""
+    index = json.loads((folder / "index.json").read_text())
+    index["shards"][2][part]["basename"] = name
+    (folder / "index.json").write_text(json.dumps(index))
+    with pytest.raises(ValueError, match="not below it"):
+        open_shards(folder, allow_unsafe_types=False)
+    with pytest.raises(DataError, match="damaged, or not an index"):
+        read_index(MdsSource(mds=str(folder)), ())
