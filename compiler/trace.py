@@ -1,6 +1,6 @@
 """The closed form of memory beside a trace of the same step on fake tensors, part by part.
 
-The trace runs where torch is (`python -m runtime.trace`, started by compiler/commands/trace.py); only its JSON comes here.
+The trace runs where torch is (`python -m runtime.tracing.trace`, from compiler/commands/trace.py); only its JSON comes here.
 It sees what autograd and the optimizer allocate on one device. What devices share, and what an allocator or a library adds on
 top, it doesn't see; the closed form is taken without these.
 """
@@ -137,7 +137,7 @@ def compare(plan: RunPlan, traced: Mapping[str, Any]) -> Comparison:
 
     Args:
         plan: the plan that was traced.
-        traced: JSON of `python -m runtime.trace`.
+        traced: JSON of `python -m runtime.tracing.trace`.
     """
     w = workload_of(plan)
     closed = peak(w, replace(habits_of(w.stack), fragmentation=1.0, fixed_bytes=0.0))

@@ -21,21 +21,21 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from runtime.data_report import data_report, differences
 from runtime.errors import RunError, RunFailed
 from runtime.execute import Outcome, execute
 from runtime.files import write_bytes
 from runtime.layout import Layout
 from runtime.load import load_plan
 from runtime.lock import hold
-from runtime.mixture_plot import draw_mixture
-from runtime.plots import draw_loss
-from runtime.report import write_report
+from runtime.reporting.data_report import data_report, differences
+from runtime.reporting.mixture_plot import draw_mixture
+from runtime.reporting.plots import draw_loss
+from runtime.reporting.report import write_report
+from runtime.reporting.summary import summary
 from runtime.resume import adopt
 from runtime.scoring.models import check_models
 from runtime.spend import Spend, cap_error
 from runtime.status import Status, rank, say, show_error, soften_streams, world_size
-from runtime.summary import summary
 from runtime.teacher import folder_of
 from schemas.plan import RunPlan
 

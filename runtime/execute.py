@@ -19,7 +19,7 @@ from runtime.errors import Refused, RunFailed
 from runtime.files import atomic_folder, mark_cache, remove_stale
 from runtime.layout import Layout
 from runtime.record import ADOPTED, CACHED, Record, is_present, read_record, step_folder, step_key, write_record
-from runtime.report import write_report
+from runtime.reporting.report import write_report
 from runtime.status import Status, facts, rank, say, world_size
 from runtime.steps.base import Context, Result, StepModule
 from schemas.plan import RunPlan, Step

@@ -31,7 +31,7 @@ def traced(plan: RunPlan) -> Comparison | int:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}
         try:
             done = subprocess.run(
-                [python, "-P", "-m", "runtime.trace", str(file)],
+                [python, "-P", "-m", "runtime.tracing.trace", str(file)],
                 capture_output=True,
                 text=True,
                 env=environment,

@@ -14,7 +14,7 @@ from compiler.frontend.resolve import Resolved
 from compiler.frontend.structure_findings import bad_name, conflict, curriculum, missing, source
 from compiler.frontend.suggest import closest
 from compiler.frontend.unknown_keys import unknown_key
-from compiler.frontend.wording import about, line
+from compiler.frontend.wording import about, as_knots, line
 from schemas.diagnostics import Diagnostic
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _wrong_type(place: Site, kind: str, value: object, resolved: Resolved, messa
     elif kind == "tuple_type" and isinstance(value, str) and example(place) == "[text]":
         help_ = line(place.path, written((value,)))
     elif kind == "tuple_type" and isinstance(value, dict) and place.path == ("data", "mixture"):
-        help_ = line(place.path, written((value if "weights" in value else {"weights": value},)))
+        help_ = as_knots(value, resolved)
     return about(place, resolved, "RC103", f"takes {expected}", value, help_=help_, label=label)
 
 

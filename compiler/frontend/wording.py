@@ -13,7 +13,7 @@ from compiler.frontend.spans import format_path
 from compiler.frontend.tree import PathKey, Plain
 from schemas.diagnostics import Diagnostic, Related
 
-__all__ = ["about", "found", "key_of", "known_line", "line"]
+__all__ = ["about", "as_knots", "found", "key_of", "known_line", "line"]
 
 _LINES: Final = {
     "name": "name: my-recipe",
@@ -41,6 +41,14 @@ def known_line(path: PathKey, resolved: Resolved) -> str:
     if key == "mixture":
         return f"mixture: [{{from: 0dur, weights: {_weights(resolved)}}}]"
     return _LINES.get(key, "")
+
+
+def as_knots(value: Mapping[str, Plain], resolved: Resolved) -> str | None:
+    """The line for a mapping where a list of knots is expected: one knot, if that gives every source its weight."""
+    weights = value.get("weights", value)
+    if not isinstance(weights, Mapping) or set(weights) != set(_sources(resolved)):
+        return None
+    return f"mixture: {written((value if 'weights' in value else {'weights': value},))}"
 
 
 def _weights(resolved: Resolved) -> str:

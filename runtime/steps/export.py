@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from runtime.files import atomic_folder, hash_file
-from runtime.mixture_plot import draw_mixture
-from runtime.model_card import model_card
 from runtime.record import Record, read_record
+from runtime.reporting.mixture_plot import draw_mixture
+from runtime.reporting.model_card import model_card
 from runtime.steps.base import Context, Inputs, Result
 from schemas.plan import Step, StepKind
 

@@ -85,7 +85,7 @@ def test_the_trace_is_printed_below_the_plan(
 ) -> None:
     """Text for people; for programs the plan's JSON with `trace`. The child gets a plan and nothing of the user's folder."""
     found = traced(activations=9e9, loss=1e9)
-    body = f"assert sys.argv[1:4] == ['-P', '-m', 'runtime.trace'], sys.argv\nprint(json.dumps({found}))"
+    body = f"assert sys.argv[1:4] == ['-P', '-m', 'runtime.tracing.trace'], sys.argv\nprint(json.dumps({found}))"
     monkeypatch.setenv("RECIPEC_PYTHON", python(tmp_path, body))
     assert plan_with_trace(tmp_path) == 0
     shown = capsys.readouterr().out

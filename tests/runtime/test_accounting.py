@@ -15,7 +15,7 @@ import torch
 from runtime.build import padding_of
 from runtime.callbacks.console import shares
 from runtime.callbacks.ledger import Ledger
-from runtime.data_report import data_report
+from runtime.reporting.data_report import data_report
 from runtime.resume import adopt
 from runtime.steps.base import Result
 from runtime.tokenizer import padding_id

@@ -10,8 +10,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from runtime.model import load_trained
-from runtime.model_card import model_card
 from runtime.record import Record, write_record
+from runtime.reporting.model_card import model_card
 from runtime.steps import export
 from runtime.steps.base import Context, Inputs
 from tests.runtime.finished import finished_run

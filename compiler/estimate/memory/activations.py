@@ -2,7 +2,7 @@
 
 Each coefficient is a sum over the tensors that autograd keeps, operator by operator, in Hugging Face's llama and gpt2
 (transformers 4.57) under Composer's autocast and torch 2.7. `recipec plan --trace` runs the same model on fake tensors and
-shows both; tests/runtime/test_trace.py holds them to 5 %. Widths below: h of the residual stream, k of all
+shows both; tests/runtime/tracing/test_trace.py holds them to 5 %. Widths below: h of the residual stream, k of all
 keys (= h without grouped queries), f inside the MLP, a heads, s positions, V rows of the vocabulary.
 
 Three ways to compute, since the width of what is kept depends on it:

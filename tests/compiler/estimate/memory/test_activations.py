@@ -1,4 +1,4 @@
-"""Activations by closed form: numbers by hand, and how they move. tests/runtime/test_trace.py holds them to a trace."""
+"""Activations by closed form: numbers by hand, and how they move. tests/runtime/tracing/test_trace.py holds them to a trace."""
 
 from __future__ import annotations
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from runtime import __main__ as command
-from runtime.data_report import DataReport, data_report, differences
 from runtime.execute import execute
 from runtime.record import Record
-from runtime.report import Report
-from runtime.summary import summary
+from runtime.reporting.data_report import DataReport, data_report, differences
+from runtime.reporting.report import Report
+from runtime.reporting.summary import summary
 from tests.factory import tiny_plan
 from tests.runtime.plans import LightStep, layout_of, light_modules, sealed_plan, write_plan
 

@@ -9,10 +9,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
-from runtime.data_report import Amount, DataReport, data_report
 from runtime.files import write_json
 from runtime.layout import Layout
 from runtime.record import Record
+from runtime.reporting.data_report import Amount, DataReport, data_report
 from runtime.scoring.report import ScoreReport, score_reports
 from schemas.base import Frozen
 from schemas.plan import RunPlan, StepKind

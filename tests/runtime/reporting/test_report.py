@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.execute import execute
-from runtime.plots import draw_loss, read_curves, smooth
-from runtime.report import Report
-from runtime.summary import files, summary, table
+from runtime.reporting.plots import draw_loss, read_curves, smooth
+from runtime.reporting.report import Report
+from runtime.reporting.summary import files, summary, table
 from tests.runtime.plans import layout_of, light_modules, sealed_plan
 
 

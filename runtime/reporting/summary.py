@@ -6,9 +6,9 @@ import textwrap
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from runtime.data_report import Amount, SourceReport
 from runtime.layout import Layout
-from runtime.report import EvaluationReport, Report
+from runtime.reporting.data_report import Amount, SourceReport
+from runtime.reporting.report import EvaluationReport, Report
 from schemas.units import format_seconds, format_tokens, format_usd
 
 __all__ = ["evaluation_table", "files", "samples", "summary", "table"]

@@ -1,4 +1,4 @@
-"""`python -m runtime.trace PLAN`: memory of a training step, traced over the plan's model on fake tensors: no GPU, no data.
+"""`python -m runtime.tracing.trace PLAN`: memory of a training step of the plan's model on fake tensors: no GPU, no data.
 
 The model of the plan is built at two shallow depths under FakeTensorMode, where tensors have shapes but no contents, and
 optimizer steps are run on it. Every storage is counted from birth to death, so what autograd keeps is seen, not reckoned.
@@ -23,11 +23,11 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from runtime import compat
 from runtime.decoder import blocks, language_model_loss, model_config
 from runtime.errors import RunError
-from runtime.fake_gpu import FakeGpu
 from runtime.load import load_plan
 from runtime.optim import build_optimizer
 from runtime.status import show_error
-from runtime.storages import Storages
+from runtime.tracing.fake_gpu import FakeGpu
+from runtime.tracing.storages import Storages
 from schemas.plan import OptimizerPlan, RunPlan
 
 if TYPE_CHECKING:
@@ -244,7 +244,9 @@ def _line(depths: Sequence[int], values: Sequence[float], at: int) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Trace a plan file and print the result as JSON."""
-    parser = argparse.ArgumentParser(prog="runtime.trace", description="Trace the memory of a plan's training step.")
+    parser = argparse.ArgumentParser(
+        prog="runtime.tracing.trace", description="Trace the memory of a plan's training step."
+    )
     parser.add_argument("plan", type=Path, help="plan.yaml of a job folder")
     options = parser.parse_args(arguments)
     try:

@@ -14,9 +14,9 @@ from torch.nn import functional
 
 from compiler.estimate.architecture import Dimensions, count_parameters
 from compiler.trace import Comparison, compare
-from runtime.fake_gpu import FakeGpu
-from runtime.storages import Storages
-from runtime.trace import DEPTHS, main, trace
+from runtime.tracing.fake_gpu import FakeGpu
+from runtime.tracing.storages import Storages
+from runtime.tracing.trace import DEPTHS, main, trace
 from schemas.fingerprint import fingerprint, resume_key
 from schemas.plan import RunPlan
 from tests.factory import tiny_plan
@@ -278,7 +278,7 @@ def test_fake_tensors_live_as_real_ones_do(model: dict[str, Any], monkeypatch: p
     """A step that is really computed on this CPU has the same bytes at every instant."""
     plan = plan_of({**model, "num_layers": 2}, gpu="cpu", compute="fp32", length=64, microbatch=2)
     faked = trace(plan)["instants"]
-    monkeypatch.setattr("runtime.trace.FakeTensorMode", contextlib.nullcontext)
+    monkeypatch.setattr("runtime.tracing.trace.FakeTensorMode", contextlib.nullcontext)
     real = trace(plan)["instants"]
     assert {name: sum(parts.values()) for name, parts in real.items()} == pytest.approx(
         {name: sum(parts.values()) for name, parts in faked.items()}, rel=0.01

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from runtime.books import mix_ends
 from runtime.files import write_bytes
-from runtime.plots import COLOURS, lines_of
+from runtime.reporting.plots import COLOURS, lines_of
 from schemas.plan import PhasePlan, RunPlan
 
 if TYPE_CHECKING:

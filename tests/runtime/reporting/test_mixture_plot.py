@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from runtime.mixture_plot import draw_mixture, drawn_shares, planned_shares
+from runtime.reporting.mixture_plot import draw_mixture, drawn_shares, planned_shares
 from schemas.plan import RunPlan
 from tests.factory import tiny_plan
 
