@@ -119,7 +119,8 @@ def _cpu_seconds() -> float:
 def _speed(options: argparse.Namespace) -> Iterator[str]:
     yield "| tokens | workers | samples/s, stock | planned | ratio, median | lowest to highest | CPU µs each, stock | planned |"
     yield "|---:|---:|---:|---:|---:|---|---:|---:|"
-    counts = {name: round(options.samples * share) for name, share in _SHARES.items()}
+    samples = options.samples // options.batch * options.batch  # a plan draws whole batches
+    counts = {name: round(samples * share) for name, share in _SHARES.items()}
     for length in options.lengths:
         with tempfile.TemporaryDirectory(prefix="data-loader-") as name:
             _write(Path(name), counts, length)
