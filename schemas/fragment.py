@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from schemas.base import Float, Frozen, Integer
+from schemas.base import Float, Fraction, Frozen, Integer
 from schemas.techniques import AnyAlgorithm
 
 __all__ = ["Claim", "Fragment", "Requirement"]
@@ -37,4 +37,15 @@ class Fragment(Frozen):
     )
     whole_weights: bool = Field(False, description="Each device must hold whole weights and gradients: no sharding.")
     memory_parameters: Integer = Field(0, description="Added fp32 weights on each device.")
+    trainable_parameters: Integer | None = Field(
+        None, description="Weights with gradients and optimizer states, where these are not all (adapters)."
+    )
+    frozen_bytes: Float | None = Field(None, description="Bytes of one frozen weight, where it isn't kept in fp32.")
+    shipped_parameters: Integer | None = Field(
+        None, description="Weights of the finished model, where these are fewer than are trained (removal, factors)."
+    )
+    shipped_nonzero: Fraction | None = Field(None, description="Share of the finished model's weights that isn't zero.")
+    shipped_bits: Float | None = Field(
+        None, description="Bits of one weight of the finished model, scales included, averaged over the model."
+    )
     reason: str = Field(description="What was decided, for the provenance of its algorithms.")

@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from schemas.base import Float, Fraction, Frozen, Integer, Text
+from schemas.base import Float, Fraction, Frozen, Integer, Name, Text, short_for
 from schemas.units import Bytes, Count
 
-__all__ = ["Family", "Model", "Objective", "Tokenizer"]
+__all__ = ["Family", "Model", "Objective", "Start", "Tokenizer"]
 
 Family = Literal["llama", "gpt2"]
 
@@ -27,9 +27,44 @@ class Objective(Frozen):
     )
 
 
+class Start(Frozen):
+    """Trained weights to begin with, instead of random ones. `start: models/base` is short for `{folder: models/base}`."""
+
+    run: Name | None = Field(
+        None,
+        description="An earlier run of `sequence` by name, or `previous`: the one just before.",
+        examples=["pretrain"],
+    )
+    folder: Text | None = Field(
+        None, description="Hugging Face folder, beside the recipe or absolute; dimensions and tokenizer follow it."
+    )
+    hub: Text | None = Field(None, description="Name on the Hugging Face hub; the recipe says its dimensions.")
+    revision: Text | None = Field(None, description="Commit of the hub's repository, so that it can't change.")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Start:
+        given = [name for name in ("run", "folder", "hub") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise PydanticCustomError(
+                "conflict",
+                "weights come from exactly one of `run`, `folder` and `hub`",
+                {"first": given[0], "key": given[1], "fix": ""}
+                if given
+                else {"key": "start", "fix": "start: {run: previous}"},
+            )
+        if self.revision is not None and self.hub is None:
+            raise PydanticCustomError(
+                "conflict", "only the hub has revisions", {"key": "revision", "fix": "hub: organisation/model"}
+            )
+        return self
+
+
 class Model(Frozen):
     """Family and size; every dimension that is left out is derived from `size`, and shown by `recipec plan`."""
 
+    start: Annotated[Start, short_for("folder")] | None = Field(
+        None, description="Begin with trained weights: of an earlier run, a folder or the hub."
+    )
     family: Family = Field(
         "llama", description="llama (RoPE, RMSNorm, SwiGLU) or gpt2 (learned positions, LayerNorm, GELU)."
     )

@@ -45,16 +45,17 @@ __all__ = [
     "ServingPlan",
     "SlurmPlan",
     "SourceShare",
+    "StartPlan",
     "Step",
     "StepKind",
     "TokenizerPlan",
     "TrainingPlan",
 ]
 
-FORMAT_VERSION = "1.2"
+FORMAT_VERSION = "1.3"
 """major.minor: a reader ignores a newer minor and refuses another major."""
 
-StepKind = Literal["tokenizer", "prepare", "score", "train", "evaluate", "export"]
+StepKind = Literal["tokenizer", "prepare", "score", "logits", "train", "compress", "evaluate", "compare", "export"]
 
 
 class ObjectivePlan(Frozen):
@@ -84,6 +85,17 @@ class ModelPlan(Frozen):
     init_std: Float
     attention: Literal["sdpa", "eager", "flash_attention_2"]
     compile: bool
+
+
+class StartPlan(Frozen):
+    """The trained weights that a run begins with."""
+
+    kind: Literal["run", "folder", "hub"]
+    run: Name | None = Field(description="Id of an earlier run of the same plan.")
+    fingerprint: Text | None = Field(description="Of that run, so that another one is another start.")
+    folder: Text | None
+    hub: Text | None
+    revision: Text | None
 
 
 class TokenizerPlan(Frozen):
@@ -273,6 +285,10 @@ class RunPlan(Frozen):
     fingerprint: str = Field(description="sha256 over all that gives the run its meaning; see schemas/fingerprint.py.")
     resume_key: str = Field(description="sha256 over what must be equal for a checkpoint to be continued.")
     seed: Integer
+    run: Name | None = Field(
+        None, description="Its name in the recipe's `sequence`; null where there is one run alone."
+    )
+    start: StartPlan | None = Field(None, description="Trained weights to begin with; null: random ones.")
     objective: ObjectivePlan
     model: ModelPlan
     tokenizer: TokenizerPlan
@@ -290,6 +306,19 @@ class RunPlan(Frozen):
     estimate: Estimate
     steps: tuple[Step, ...]
     provenance: dict[str, Provenance]
+    earlier: tuple[RunPlan, ...] = Field(
+        (), description="The runs of the sequence before this one, each without its own."
+    )
+
+    @property
+    def decoder(self) -> ModelPlan:
+        """The model of a language model's plan."""
+        return self.model
+
+    @property
+    def runs(self) -> tuple[RunPlan, ...]:
+        """All runs in the order in which they happen, this one last."""
+        return (*self.earlier, self)
 
     @property
     def short_fingerprint(self) -> str:

@@ -14,10 +14,15 @@ from schemas.hardware import Hardware, Launch
 from schemas.model import Model, Objective, Tokenizer
 from schemas.techniques.distillation import Distillation
 from schemas.techniques.ema import Ema
+from schemas.techniques.low_rank import LowRank
 from schemas.techniques.pruning import Pruning
+from schemas.techniques.quantization import Quantization
 from schemas.training import Precision, Training
 
-__all__ = ["Recipe"]
+__all__ = ["Compression", "Recipe"]
+
+Compression = Annotated[Pruning | LowRank | Quantization, Field(discriminator="kind")]
+"""What may stand in `compression`."""
 
 
 class Recipe(Frozen):
@@ -35,7 +40,9 @@ class Recipe(Frozen):
     hardware: Hardware = Field(Hardware(), description="Devices to train on, and their price.")
     training: Training = Field(Training(), description="Batch, optimizer, schedule, duration.")
     precision: Annotated[Precision, short_for("compute")] = Field(Precision(), description="Number formats.")
-    compression: tuple[Pruning, ...] = Field((), description="Methods that make the model smaller while it trains.")
+    compression: tuple[Compression, ...] = Field(
+        (), description="Methods that make the model smaller: pruning, low_rank, quantization."
+    )
     distillation: Distillation | None = Field(None, description="Learn from a teacher model.")
     averaging: Ema | None = Field(None, description="Average the weights over time.")
     evaluation: Evaluation = Field(Evaluation(), description="Held-out text per source, samples of generated text.")
@@ -45,10 +52,14 @@ class Recipe(Frozen):
 
 
 class Preamble(Frozen):
-    """The two keys that are gone once a recipe is resolved; listed for the JSON Schema and for suggestions."""
+    """The keys that are gone once a recipe is resolved; listed for the JSON Schema and for suggestions."""
 
     extends: Annotated[
         Text | tuple[Text, ...],
         WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
     ] = Field((), description="Recipe (or recipes, later ones win) that this one changes; relative to this file.")
     variables: dict[Name, Any] = Field({}, description="Values used as ${name}.")
+    sequence: tuple[dict[str, Any], ...] = Field(
+        (),
+        description="Runs, one after the other: a name each, and the keys in which it differs from the rest of the recipe.",
+    )

@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from schemas.base import Float, Fraction, Frozen, Integer, short_for
 from schemas.techniques.gradient_clipping import GradientClipping
+from schemas.techniques.lora import Lora
 from schemas.units import Time, Tokens, TrainingTime
 
 __all__ = [
@@ -107,6 +108,7 @@ class Training(Frozen):
         None, description="Length of the run, instead of a budget.", examples=["1e9tok", "2000ba"]
     )
     gradient_clipping: GradientClipping | None = Field(None, description="Limits gradients before each step.")
+    adapter: Lora | None = Field(None, description="Train low-rank adapters, and keep the weights as they are.")
     sharding: Annotated[Sharding, short_for("kind")] = Field(
         Sharding(), description="What devices share of weights, gradients and optimizer states."
     )

@@ -1,0 +1,36 @@
+"""Low-rank factors of trained weights: W is replaced by the two factors of its truncated SVD, which are trained on."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from schemas.base import Fraction, Integer, Text
+from schemas.techniques.base import Algorithm, Technique
+
+__all__ = ["LowRank", "LowRankAlgorithm"]
+
+
+class LowRank(Technique):
+    """Knobs of factorisation; one of rank, energy and parameters says how much is kept."""
+
+    kind: Literal["low_rank"] = Field(description="low_rank")
+    rank: Integer | None = Field(None, ge=1, le=1 << 17, description="Rank of each factorised layer.", examples=[64])
+    energy: Fraction | None = Field(
+        None, gt=0, lt=1, description="Share of each layer's squared singular values to keep.", examples=[0.9]
+    )
+    parameters: Fraction | None = Field(
+        None, gt=0, lt=1, description="Share of each layer's parameters that its factors have.", examples=[0.5]
+    )
+    targets: Literal["all", "attention", "mlp"] = Field("all", description="Linear layers that are factorised.")
+
+
+class LowRankAlgorithm(Algorithm):
+    """Lowered factorisation, done once before the first step; layers that would not become smaller stay whole."""
+
+    kind: Literal["low_rank"] = "low_rank"
+    rank: Integer | None
+    energy: Fraction | None
+    parameters: Fraction | None
+    targets: tuple[Text, ...]
