@@ -20,6 +20,7 @@ from schemas.plan import (
     ParallelismPlan,
     PrecisionPlan,
     Provenance,
+    RunPlan,
     TokenizerPlan,
     TrainingPlan,
 )
@@ -118,6 +119,8 @@ class Draft:
     findings: tuple[Diagnostic, ...] = ()
     efforts: Efforts | None = None
     """What an earlier round's estimate found; None in the first."""
+    earlier: tuple[RunPlan, ...] = ()
+    """Plans of the runs before this one in the recipe's sequence."""
 
     def fill(self, name: str, section: Any, because: Mapping[str, Because]) -> Draft:
         """A copy with one more section.
@@ -135,6 +138,12 @@ class Draft:
             sections={**self.sections, name: section},
             provenance={**self.provenance, **Origins(self.spans).of(name, section, because)},
         )
+
+    def run_named(self, name: str) -> RunPlan | None:
+        """An earlier run of the sequence by its name, or the one just before as `previous`; None if there is no such run."""
+        if name == "previous":
+            return self.earlier[-1] if self.earlier else None
+        return next((run for run in self.earlier if run.run == name), None)
 
     def note(self, name: str, value: object) -> Draft:
         """A copy with an intermediate result that the plan itself doesn't hold."""
@@ -233,6 +242,11 @@ class Draft:
     def model(self) -> ModelPlan:
         """Filled by passes/model.py."""
         return self._get("model", ModelPlan)
+
+    @property
+    def decoder(self) -> ModelPlan:
+        """The model of a language model's draft."""
+        return self.model
 
     @property
     def batch(self) -> Batch:

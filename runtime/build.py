@@ -24,7 +24,7 @@ from runtime.errors import RunFailed
 from runtime.feed import evaluators, find_sources, open_dataset, per_device_batch, train_data
 from runtime.layout import Layout
 from runtime.loggers import build_loggers
-from runtime.model import CausalLM, blocks, build_untrained, check_vocabulary
+from runtime.model import CausalLM, blocks, check_vocabulary, initial_model
 from runtime.optim import build_optimizer, build_schedule
 from runtime.precision import composer_precision, device_kind, fsdp_mixed_precision
 from runtime.preemption import StopSignal
@@ -78,7 +78,7 @@ def build_training(
     ledger = Ledger(plan, unique, padding=padding_of(plan, inputs))
     spend = SpendWatch(meter)
     saver = Saver(plan, layout.checkpoints, ledger, lambda: stop.received or spend.reached, found)
-    model = build_model(plan, inputs["tokenizer"].values.get("eos_token_id"))
+    model = build_model(plan, layout, inputs["tokenizer"].values.get("eos_token_id"), found)
     optimizer = build_optimizer(model, plan.training.optimizer)
     algorithms = build_algorithms(plan, layout)
     trainer = Trainer(
@@ -123,9 +123,9 @@ def join_ranks(plan: RunPlan) -> None:
         dist.initialize_dist(device_kind(plan), timeout=_WAIT_SECONDS)
 
 
-def build_model(plan: RunPlan, eos_token_id: int | None) -> CausalLM:
-    """The untrained model, with recomputed activations and FSDP's seams where the plan has them."""
-    model = build_untrained(plan, eos_token_id)
+def build_model(plan: RunPlan, layout: Layout, eos_token_id: int | None, found: Checkpoint | None = None) -> CausalLM:
+    """The model before its first step, with recomputed activations and FSDP's seams where the plan has them."""
+    model = initial_model(plan, layout, eos_token_id, found)
     compat.attend_without_masks(model)
     if plan.parallelism.activation_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

@@ -1,12 +1,14 @@
 """The model of a plan: a Hugging Face causal LM built from its dimensions, and how Composer trains it.
 
-build_untrained(plan)        the model before its first step, the same on every rank and machine
-load_trained(plan, layout)   the model after its last step; the average of its weights where the plan averages them
+build_untrained(plan)          random weights, the same on every rank and machine
+initial_model(plan, layout)    the model before its first step: random or trained weights, reshaped by the plan's techniques
+load_trained(plan, layout)     the model after its last step; the average of its weights where the plan averages them
 CausalLM(model, ...)         the same model as Composer sees it: batch -> logits -> loss
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -15,9 +17,12 @@ from composer.models import ComposerModel
 from torch.nn import functional
 
 from runtime import checkpoint
+from runtime.algorithms import finish, prepare
 from runtime.decoder import IGNORED, blocks, language_model_loss, model_config
 from runtime.errors import DataError, RunFailed
 from runtime.layout import Layout
+from runtime.lineage import earlier
+from runtime.start import load_start
 from schemas.plan import ModelPlan, RunPlan
 
 if TYPE_CHECKING:
@@ -30,6 +35,7 @@ __all__ = [
     "build_untrained",
     "check_vocabulary",
     "flops_per_token",
+    "initial_model",
     "language_model_loss",
     "load_trained",
     "model_config",
@@ -62,6 +68,46 @@ def build_untrained(plan: RunPlan, eos_token_id: int | None = None) -> PreTraine
     return cast("PreTrainedModel", model)
 
 
+def initial_model(
+    plan: RunPlan, layout: Layout, eos_token_id: int | None = None, found: checkpoint.Checkpoint | None = None
+) -> PreTrainedModel:
+    """The model before its first step: its start's weights or random ones, in the form in which the run trains them.
+
+    Args:
+        plan: with the runs before it, if it starts from one.
+        layout: where these are found.
+        eos_token_id: goes into the model's config.
+        found: a checkpoint that training goes on from; the weights then matter no more, only what they lie in.
+
+    Raises:
+        RunFailed: the run that it starts from is not finished (RC606).
+        DataError: the folder that it starts from can't be read, or has other dimensions (RC401, RC406).
+    """
+    if found is not None:
+        return _skeleton(plan, layout, found.state["state"]["model"], eos_token_id)
+    if plan.start is None:
+        model = build_untrained(plan, eos_token_id)
+    elif plan.start.kind == "run":
+        model = load_trained(*earlier(str(plan.start.run), plan, layout), eos_token_id)
+    else:
+        model = load_start(plan, layout, eos_token_id)
+    prepare(plan, model)
+    return model
+
+
+def _skeleton(
+    plan: RunPlan, layout: Layout, weights: Mapping[str, torch.Tensor], eos_token_id: int | None
+) -> PreTrainedModel:
+    """A model with the layers of `weights`, ready to load them. What it holds until then has no meaning."""
+    if plan.start is not None and plan.start.kind == "run":
+        before, place = earlier(str(plan.start.run), plan, layout)
+        model = cast("PreTrainedModel", finish(before, _skeleton(before, place, weights, eos_token_id)))
+    else:
+        model = build_untrained(plan, eos_token_id)
+    prepare(plan, model, {name.removeprefix("model."): weight for name, weight in weights.items()})
+    return model
+
+
 def load_trained(plan: RunPlan, layout: Layout, eos_token_id: int | None = None) -> PreTrainedModel:
     """The model with the weights of the run's newest checkpoint, on the CPU; with an EMA the averaged ones.
 
@@ -80,9 +126,9 @@ def load_trained(plan: RunPlan, layout: Layout, eos_token_id: int | None = None)
             "run the same command again: training goes on from there",
         )
     weights = checkpoint.final_weights(found)
-    model = build_untrained(plan, eos_token_id)
+    model = _skeleton(plan, layout, weights, eos_token_id)
     model.load_state_dict({name.removeprefix("model."): weight for name, weight in weights.items()})
-    return model
+    return cast("PreTrainedModel", finish(plan, model))
 
 
 def check_vocabulary(model: ModelPlan, tokenizer_vocab_size: int) -> None:

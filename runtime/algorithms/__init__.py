@@ -1,9 +1,22 @@
-"""What changes a run: one module a kind, each with pure tensor functions, one Composer Algorithm and `build`."""
+"""What changes a run: one module a kind, each with pure tensor functions, one Composer Algorithm and `build`.
+
+build(spec, plan, layout) -> Algorithm | None       what acts during training; None: nothing does
+
+Where a technique changes what the model is made of, its module also has some of:
+
+prepare(spec, model, plan, weights) -> None         before weights are loaded and the optimizer is built; changes `model` in place
+finish(spec, model, plan) -> model                  after the last step: plain layers again, such as merged adapters
+ship(spec, model, plan) -> model                    in the step `compress`: what makes it smaller, such as removed channels
+"""
 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Protocol, cast
+from collections.abc import Mapping
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
 
 from runtime.layout import Layout
 from schemas.plan import RunPlan
@@ -12,19 +25,49 @@ from schemas.techniques import AnyAlgorithm
 if TYPE_CHECKING:
     from composer.core import Algorithm
 
-__all__ = ["AlgorithmModule", "build_algorithms"]
+__all__ = ["build_algorithms", "finish", "prepare", "ship"]
+
+Weights = Mapping[str, torch.Tensor]
 
 
-class AlgorithmModule(Protocol):
-    """A module of runtime/algorithms/, found by the kind that the plan was validated with."""
-
-    def build(self, spec: AnyAlgorithm, plan: RunPlan, layout: Layout) -> Algorithm: ...
+def _module(spec: AnyAlgorithm) -> ModuleType:
+    """The module of a kind, which the plan was validated with."""
+    return importlib.import_module(f"runtime.algorithms.{spec.kind}")
 
 
 def build_algorithms(plan: RunPlan, layout: Layout) -> list[Algorithm]:
     """The plan's algorithms, in the plan's order, which is the order in which they act on an event."""
-    built = []
+    built = [_module(spec).build(spec, plan, layout) for spec in plan.algorithms]
+    return [cast("Algorithm", algorithm) for algorithm in built if algorithm is not None]
+
+
+def prepare(plan: RunPlan, model: torch.nn.Module, weights: Weights | None = None) -> None:
+    """Reshape a model for its training, technique by technique in the plan's order.
+
+    Args:
+        plan: whose algorithms act.
+        model: with the weights to begin with, or any weights if `weights` are given.
+        weights: those that will be loaded next, by name: only their shapes are read, where a rank depends on the weights.
+    """
     for spec in plan.algorithms:
-        module = cast("AlgorithmModule", importlib.import_module(f"runtime.algorithms.{spec.kind}"))
-        built.append(module.build(spec, plan, layout))
-    return built
+        act: Any = getattr(_module(spec), "prepare", None)
+        if act is not None:
+            act(spec, model, plan, weights)
+
+
+def finish(plan: RunPlan, model: torch.nn.Module) -> torch.nn.Module:
+    """The trained model in plain layers, in reverse of the order in which it was prepared."""
+    for spec in reversed(plan.algorithms):
+        act: Any = getattr(_module(spec), "finish", None)
+        if act is not None:
+            model = act(spec, model, plan)
+    return model
+
+
+def ship(plan: RunPlan, model: torch.nn.Module) -> torch.nn.Module:
+    """The finished model made as small as the plan's techniques allow, in the plan's order; rounding comes last."""
+    for spec in plan.algorithms:
+        act: Any = getattr(_module(spec), "ship", None)
+        if act is not None:
+            model = act(spec, model, plan)
+    return model

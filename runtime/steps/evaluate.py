@@ -49,7 +49,7 @@ def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str,
 
     from runtime.data.shards import verify_prepared
     from runtime.evaluation import autocast, continue_prompt, losses
-    from runtime.model import build_untrained, load_trained
+    from runtime.model import initial_model, load_trained
     from runtime.tokenizer import load
 
     plan, layout = context.plan, context.layout
@@ -60,7 +60,7 @@ def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str,
         # Held-out shards are few, and a changed token would change the measure without a sign.
         verify_prepared(result.folder, deep=True, split="heldout")
     device = torch.device("cuda" if torch.cuda.is_available() and plan.hardware.gpu != "cpu" else "cpu")
-    model = build_untrained(plan)
+    model = initial_model(plan, layout)
     before = _measure(model, device, prepared, plan, layout.cache)
     model = load_trained(plan, layout)
     after = _measure(model, device, prepared, plan, layout.cache)
