@@ -69,7 +69,7 @@ class PlainLoop:
         )
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, t.steps)
         shape = (t.global_batch_samples * 64, plan.data.sequence_length)
-        tokens = torch.randint(0, plan.tokenizer.vocab_size, shape)
+        tokens = torch.randint(0, plan.decoder.vocab_size, shape)
         self.loader = DataLoader(TensorDataset(tokens), batch_size=t.global_batch_samples, shuffle=True)
         self._batches = self._forever()
 

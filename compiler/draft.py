@@ -18,8 +18,10 @@ from schemas.plan import (
     HardwarePlan,
     ModelPlan,
     ParallelismPlan,
+    PlainBudget,
     PrecisionPlan,
     Provenance,
+    ResNetPlan,
     RunPlan,
     TokenizerPlan,
     TrainingPlan,
@@ -34,7 +36,7 @@ if TYPE_CHECKING:  # these build on the draft
     from compiler.estimate.law.serving import Rates
     from schemas.plan import ServingPlan
 
-__all__ = ["Batch", "Draft", "Efforts", "Targets"]
+__all__ = ["Batch", "Beginning", "Draft", "Efforts", "Targets"]
 
 Section = TypeVar("Section", bound=Frozen)
 
@@ -71,6 +73,23 @@ class Targets:
     efforts: Efforts
     rates: Rates
     follows_estimate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """Trained weights that a run starts from. Not part of the plan.
+
+    Args:
+        name: in words, such as "the run `pretrain`".
+        model: its dimensions; None where they can't be seen from here, and the recipe says them.
+        tokenizer: whose token ids the weights have learnt; None where that can't be seen.
+        run: the earlier run, if it is one.
+    """
+
+    name: str
+    model: ModelPlan | ResNetPlan | None
+    tokenizer: TokenizerPlan | None
+    run: RunPlan | None = None
 
 
 class Batch(Frozen):
@@ -121,6 +140,10 @@ class Draft:
     """What an earlier round's estimate found; None in the first."""
     earlier: tuple[RunPlan, ...] = ()
     """Plans of the runs before this one in the recipe's sequence."""
+    run: str | None = None
+    """Its name in the sequence; None where the recipe is one run alone."""
+    order: tuple[str, ...] = ()
+    """Names of all runs of the sequence."""
 
     def fill(self, name: str, section: Any, because: Mapping[str, Because]) -> Draft:
         """A copy with one more section.
@@ -138,6 +161,12 @@ class Draft:
             sections={**self.sections, name: section},
             provenance={**self.provenance, **Origins(self.spans).of(name, section, because)},
         )
+
+    @property
+    def beginning(self) -> Beginning | None:
+        """What is known of the weights that the run starts from, noted by passes/start.py; None for random ones."""
+        found = self.sections.get("beginning")
+        return found if isinstance(found, Beginning) else None
 
     def run_named(self, name: str) -> RunPlan | None:
         """An earlier run of the sequence by its name, or the one just before as `previous`; None if there is no such run."""
@@ -239,14 +268,29 @@ class Draft:
         return targets
 
     @property
-    def model(self) -> ModelPlan:
+    def model(self) -> ModelPlan | ResNetPlan:
         """Filled by passes/model.py."""
-        return self._get("model", ModelPlan)
+        return self.resnet if self.is_classifier else self.decoder
 
     @property
     def decoder(self) -> ModelPlan:
         """The model of a language model's draft."""
-        return self.model
+        return self._get("model", ModelPlan)
+
+    @property
+    def resnet(self) -> ResNetPlan:
+        """The model of an image classifier's draft."""
+        return self._get("model", ResNetPlan)
+
+    @property
+    def is_classifier(self) -> bool:
+        """Whether images are classified; else it is a language model."""
+        return self.recipe.objective.kind == "classification"
+
+    @property
+    def sample_tokens(self) -> int:
+        """Tokens of a sample: the sequence length, or 1 for an image."""
+        return 1 if self.is_classifier else self.recipe.data.sequence_length
 
     @property
     def batch(self) -> Batch:
@@ -274,8 +318,13 @@ class Draft:
         return self._get("training", TrainingPlan)
 
     @property
-    def budget(self) -> BudgetPlan:
+    def budget(self) -> PlainBudget:
         """Noted by passes/budget.py; passes/lifetime.py adds the dollars and fills the section."""
+        return self._get("budget" if "budget" in self.sections else "unpriced", PlainBudget)
+
+    @property
+    def law_budget(self) -> BudgetPlan:
+        """The budget of a language model's draft, with what the scaling law says."""
         return self._get("budget" if "budget" in self.sections else "unpriced", BudgetPlan)
 
     @property

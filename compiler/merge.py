@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from compiler.draft import Draft
 from compiler.frontend.spans import PathKey, format_path, parse_path
 from compiler.lowering import lower
-from schemas.diagnostics import Diagnostic, Related
+from schemas.diagnostics import Diagnostic, Related, Severity
 from schemas.fragment import Fragment
 from schemas.techniques import TECHNIQUES, Technique
 
@@ -72,11 +72,12 @@ def _clash(one: str, other: str, shared: bool) -> bool:
 
 
 def unmet(draft: Draft, parts: tuple[Lowered, ...]) -> list[Diagnostic]:
-    """Findings for requirements that don't hold."""
+    """Findings for requirements that don't hold, and warnings for advice that isn't followed."""
     return [
-        draft.diagnostic("RC203", need.message, *part.path, need.key, help=need.help)
+        draft.diagnostic("RC203", need.message, *part.path, need.key, help=need.help, severity=severity)
         for part in parts
-        for need in part.fragment.requires
+        for needs, severity in ((part.fragment.requires, Severity.ERROR), (part.fragment.lints, Severity.WARNING))
+        for need in needs
         if not need.holds
     ]
 

@@ -12,6 +12,7 @@ from compiler.costing.enough import with_enough
 from compiler.costing.limits import within_limits
 from compiler.draft import Draft
 from compiler.frontend.resolve import resolve
+from compiler.frontend.sequence import Run, runs_of
 from compiler.frontend.spans import PathKey, RecipeError, SpanIndex, parse_path
 from compiler.frontend.validate import Checked, validate
 from compiler.passes.batch import batch
@@ -25,11 +26,13 @@ from compiler.passes.outputs import checkpoints, evaluation, execution, logging
 from compiler.passes.parallelism import parallelism
 from compiler.passes.plain import objective
 from compiler.passes.precision import precision
+from compiler.passes.start import start
 from compiler.passes.steps import steps
 from compiler.passes.targets import targets
 from compiler.passes.techniques import techniques
 from compiler.passes.tokenizer import tokenizer
 from compiler.passes.training import training
+from compiler.sequence import Planned, lineage, over_limits, together, with_earlier
 from compiler.settle import settle
 from compiler.verify import verify
 from schemas.diagnostics import Diagnostic, DiagnosticsError, Severity
@@ -46,6 +49,7 @@ PASSES: Final[tuple[Pass, ...]] = (
     hardware,
     precision,
     objective,
+    start,
     tokenizer,
     targets,
     model,
@@ -66,12 +70,17 @@ PASSES: Final[tuple[Pass, ...]] = (
 
 
 class Compiled(NamedTuple):
-    """What became of a recipe: a plan unless there are errors, all findings sorted, and the places they point to."""
+    """What became of a recipe: a plan unless there are errors, all findings sorted, and the places they point to.
+
+    Of a sequence, `plan` and `recipe` are those of the last run; the plan holds the others.
+    """
 
     plan: RunPlan | None
     findings: tuple[Diagnostic, ...]
     spans: SpanIndex
     recipe: Recipe | None = None
+    runs: tuple[Planned, ...] = ()
+    """Each run of the recipe, in order."""
 
     def expect(self) -> RunPlan:
         """The plan.
@@ -90,7 +99,20 @@ def compile_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Compiled:
         resolved = resolve(path, overrides)
     except RecipeError as error:
         return Compiled(None, error.diagnostics, error.spans)
-    return plan_recipe(validate(resolved), path)
+    runs, findings = runs_of(resolved)
+    planned: list[Planned] = []
+    for run in runs:
+        planned.append(plan_run(run, path, tuple(planned), tuple(one.name for one in runs if one.name is not None)))
+    findings = (*resolved.diagnostics, *findings, *together(planned), *over_limits(resolved, planned))
+    last = planned[-1]
+    wrong = any(finding.severity is Severity.ERROR for finding in findings)
+    return Compiled(
+        plan=None if wrong else sealed(with_earlier(resolved, planned)),
+        findings=tuple(sorted(set(findings), key=Diagnostic.sort_key)),
+        spans=resolved.spans,
+        recipe=last.checked.recipe,
+        runs=tuple(planned),
+    )
 
 
 def run_passes(draft: Draft) -> Draft:
@@ -101,31 +123,50 @@ def run_passes(draft: Draft) -> Draft:
     return draft
 
 
-def plan_recipe(checked: Checked, path: Path) -> Compiled:
-    """Run the passes over a validated recipe, also over a repaired one, so that all findings come at once."""
-    spans, findings = checked.resolved.spans, checked.diagnostics
-    if checked.recipe is None:
-        return Compiled(None, findings, spans)
-    start = Draft(checked.recipe, spans, roots=(path.parent, Path()))
+def plan_run(run: Run, path: Path, before: tuple[Planned, ...], order: tuple[str, ...]) -> Planned:
+    """Check a run's values and run the passes, also over a repaired recipe, so that all findings come at once.
+
+    Args:
+        run: a whole recipe, or one run of its sequence.
+        path: the recipe's file.
+        before: the runs before it. After one that errors left without any plan, only values are checked: what depends on it
+            can't be judged.
+        order: names of all runs.
+    """
+    checked = validate(run.resolved)
+    earlier = tuple(one.plan for one in before if one.plan is not None)
+    if checked.recipe is None or len(earlier) < len(before):
+        return Planned(run, checked, checked.diagnostics, None)
+    start = Draft(
+        checked.recipe, checked.resolved.spans, (path.parent, Path()), earlier=earlier, run=run.name, order=order
+    )
 
     def replan(draft: Draft) -> Draft:
         return settle(draft, run_passes)
 
     try:
         draft = within_limits(with_enough(replan(start), start, replan), start, replan)
-        added = draft.findings
     except DiagnosticsError as error:
-        added = error.diagnostics
-    findings = _together(findings, added, checked)
-    if any(finding.severity is Severity.ERROR for finding in findings):
-        return Compiled(None, findings, spans, checked.recipe)
-    return Compiled(freeze(draft), findings, spans, checked.recipe)
+        return Planned(run, checked, _together(checked, error.diagnostics), None)
+    findings = _together(checked, draft.findings)
+    is_wrong = any(finding.severity is Severity.ERROR for finding in findings)
+    return Planned(run, checked, findings, _stand_in(draft) if is_wrong else freeze(draft))
 
 
-def _together(found: tuple[Diagnostic, ...], added: tuple[Diagnostic, ...], checked: Checked) -> tuple[Diagnostic, ...]:
+def _stand_in(draft: Draft) -> RunPlan | None:
+    """A plan with errors, for the findings of the runs after it; None for a recipe of one run, or if it doesn't hold together."""
+    if draft.run is None:
+        return None
+    try:
+        return freeze(draft)
+    except RuntimeError:
+        return None
+
+
+def _together(checked: Checked, added: tuple[Diagnostic, ...]) -> tuple[Diagnostic, ...]:
     """Findings of the passes join the earlier ones, but for those that only follow from a value that was cut out."""
     kept = [f for f in added if not any(_follows(f, cut) for cut in checked.pruned)]
-    return tuple(sorted({*found, *kept}, key=Diagnostic.sort_key))
+    return tuple(sorted({*checked.diagnostics, *kept}, key=Diagnostic.sort_key))
 
 
 def _follows(finding: Diagnostic, cut: PathKey) -> bool:
@@ -145,12 +186,14 @@ def freeze(draft: Draft) -> RunPlan:
     provenance = {
         "name": Provenance(origin="recipe", where=str(draft.spans.nearest("name")), reason=""),
         "seed": draft.origin("seed"),
+        **lineage(draft),
         **draft.provenance,
     }
     try:
         plan = RunPlan(
             format_version=FORMAT_VERSION,
             name=draft.recipe.name,
+            run=draft.run,
             fingerprint="",
             resume_key="",
             seed=draft.recipe.seed,
@@ -159,4 +202,9 @@ def freeze(draft: Draft) -> RunPlan:
         )
     except ValidationError as error:
         raise RuntimeError(f"the passes left a plan that does not hold together: {error}") from error
+    return sealed(plan)
+
+
+def sealed(plan: RunPlan) -> RunPlan:
+    """The plan with its identity."""
     return plan.model_copy(update={"fingerprint": fingerprint(plan), "resume_key": resume_key(plan)})

@@ -92,7 +92,7 @@ class Comparison:
 
 def workload_of(plan: RunPlan) -> Workload:
     """The optimizer step of a plan as far as memory depends on it, without the weights of techniques: the trace has none."""
-    model, layout, training = plan.model, plan.parallelism, plan.training
+    model, layout, training = plan.decoder, plan.parallelism, plan.training
     return Workload(
         shape=shape_of(model),
         numerics=numerics_of(plan.precision, training.optimizer.kind),

@@ -17,7 +17,7 @@ def _batch(draft: Draft) -> list[str]:
         problem
         for holds, problem in [
             (b.samples % devices == 0, f"{b.samples} samples don't divide over {devices} devices"),
-            (b.tokens == b.samples * draft.recipe.data.sequence_length, "a batch is not whole sequences"),
+            (b.tokens == b.samples * draft.sample_tokens, "a batch is not whole sequences"),
             (b.steps >= 1, "the run has no step"),
         ]
         if not holds
@@ -25,7 +25,9 @@ def _batch(draft: Draft) -> list[str]:
 
 
 def _model(draft: Draft) -> list[str]:
-    m = draft.model
+    if draft.is_classifier:
+        return [] if draft.resnet.num_parameters > 0 else ["the network has no weights"]
+    m = draft.decoder
     return [] if m.vocab_size >= draft.tokenizer.vocab_size and m.num_parameters > 0 else ["the embedding is too small"]
 
 

@@ -1,5 +1,7 @@
 """`python -m runtime PLAN`: execute a plan here; the same command goes on from where an earlier one stopped.
 
+A plan with a sequence is several runs, one after the other, each in its own folder; `--run NAME` does one of them.
+
 Exit codes: 0 finished, or stopped with everything saved; 1 the data or the plan has errors; 2 wrong usage; 3 the run
 failed, or has spent what its caps allow; 4 a lock or a resume is refused; 130 and 143 stopped by SIGINT or SIGTERM outside of
 training.
@@ -9,42 +11,56 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
+import gc
 import os
 import shutil
-import signal
 import sys
-import traceback
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
+from runtime.endings import STOPPED, explain, unwinding_signals
 from runtime.errors import RunError, RunFailed
 from runtime.execute import Outcome, execute
-from runtime.files import write_bytes
+from runtime.files import write_bytes, write_json
 from runtime.layout import Layout
+from runtime.lineage import plans
 from runtime.load import load_plan
 from runtime.lock import hold
+from runtime.preflight import preflight
 from runtime.reporting.data_report import data_report, differences
 from runtime.reporting.mixture_plot import draw_mixture
 from runtime.reporting.plots import draw_loss
 from runtime.reporting.report import write_report
+from runtime.reporting.sequence import conclude
 from runtime.reporting.summary import summary
 from runtime.resume import adopt
-from runtime.scoring.models import check_models
 from runtime.spend import Spend, cap_error
 from runtime.status import Status, rank, say, show_error, soften_streams, world_size
-from runtime.teacher import folder_of
 from schemas.plan import RunPlan
 
 __all__ = ["main"]
 
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
-_FULL_TEXTS: Final = ("No space left on device", "database or disk is full")
-_STOPPED: Final = {128 + number: number.name for number in (signal.SIGINT, signal.SIGTERM)}
 _PARTS: Final = ("all", "before-train", "train", "after-train")
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One run of the plan, and what is to be done of it.
+
+    Args:
+        plan: with the runs before it.
+        layout: its folders.
+        chosen: ids of its steps; None for all.
+        is_last: whether it is the plan's last run, whose folder tells of them all.
+    """
+
+    plan: RunPlan
+    layout: Layout
+    chosen: tuple[str, ...] | None
+    is_last: bool
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,16 +70,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         plan = load_plan(options.plan)
-        chosen = _choose(options.steps, plan, parser)
-        roots = tuple(options.root or [Path.cwd()])
-        layout = Layout.of(plan, roots=roots, runs=options.runs)
+        tasks = _tasks(plan, options, parser)
         _set_environment(plan)
-        lock = hold(layout.run) if rank() == 0 else contextlib.nullcontext()
-        with lock:
-            return _guarded(plan, layout, options, chosen)
+        with unwinding_signals():
+            return _all(tasks, options)
+    except SystemExit as stop:
+        if stop.code not in STOPPED:
+            raise
+        return stop.code
     except RunError as error:
         show_error(error)
         return error.exit_code
+
+
+def _all(tasks: Sequence[_Task], options: argparse.Namespace) -> int:
+    """The runs in order, up to one that doesn't finish; the exit code."""
+    code = 0
+    for number, task in enumerate(tasks):
+        if len(tasks) > 1:
+            say(("\n" if number else "") + f"run {number + 1}/{len(tasks)} {task.plan.run}")
+        code, goes_on = _locked(task, tasks[number:], options)
+        if rank() == 0 and task.is_last:
+            said = conclude(task.plan, task.layout, _width())
+            say(f"\n{said}" if said else "")
+        if not goes_on:
+            break
+        _free_devices()
+    return code
+
+
+def _width() -> int:
+    """Columns of tables: the terminal's, within what can be read."""
+    return min(120, max(80, shutil.get_terminal_size().columns))
+
+
+def _free_devices() -> None:
+    """Give back what a training held on the GPU: Composer's objects point at each other, so only a collection frees them."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -75,13 +121,40 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--runs", type=Path, default=Path("runs"), help="parent of run folders and cache (default: runs)"
     )
+    parser.add_argument("--run", help="name of one run of the plan's sequence (default: all, in order)")
     parser.add_argument("--steps", default="all", help=f"{', '.join(_PARTS)}, or ids: a,b (default: all)")
     parser.add_argument("--resume-from", type=Path, help="run folder whose newest checkpoint to go on from")
     return parser
 
 
-def _choose(text: str, plan: RunPlan, parser: argparse.ArgumentParser) -> tuple[str, ...] | None:
-    """Ids of the steps asked for; None for all. An unknown id is wrong usage (exit code 2)."""
+def _tasks(plan: RunPlan, options: argparse.Namespace, parser: argparse.ArgumentParser) -> list[_Task]:
+    """The runs asked for, in order, each with the steps asked for. What doesn't fit the plan is wrong usage (exit code 2)."""
+    runs = plans(plan)
+    names = [str(run.run) for run in runs if run.run is not None]
+    if options.run is not None:
+        if options.run not in names:
+            parser.error(
+                f"--run: no run {options.run!r}; " + (f"choose from {', '.join(names)}" if names else "it is one alone")
+            )
+        runs = tuple(run for run in runs if run.run == options.run)
+    if len(runs) > 1 and world_size() > 1:
+        parser.error("several processes train one run of a sequence: say which with --run")
+    if len(runs) > 1 and options.resume_from is not None:
+        parser.error("--resume-from gives one run its checkpoint: say which with --run")
+    known = {step.id for run in runs for step in run.steps}
+    unknown = [name for name in options.steps.split(",") if name not in known and options.steps not in _PARTS]
+    if unknown:
+        ids = dict.fromkeys(step.id for run in runs for step in run.steps)
+        parser.error(f"--steps: no step {unknown[0]!r}; choose from {', '.join((*_PARTS, *ids))}")
+    roots = tuple(options.root or [Path.cwd()])
+    return [
+        _Task(run, Layout.of(run, roots=roots, runs=options.runs), _choose(options.steps, run), run.run == plan.run)
+        for run in runs
+    ]
+
+
+def _choose(text: str, plan: RunPlan) -> tuple[str, ...] | None:
+    """Ids of a run's steps that are asked for; None for all."""
     ids = [step.id for step in plan.steps]
     trains = [i for i, step in enumerate(plan.steps) if step.kind == "train"] or [len(ids)]
     parts = {
@@ -91,11 +164,7 @@ def _choose(text: str, plan: RunPlan, parser: argparse.ArgumentParser) -> tuple[
     }
     if text == "all":
         return None
-    chosen = parts.get(text, text.split(","))
-    unknown = [name for name in chosen if name not in ids]
-    if unknown:
-        parser.error(f"--steps: no step {unknown[0]!r}; choose from {', '.join((*_PARTS, *ids))}")
-    return tuple(chosen)
+    return tuple(name for name in parts.get(text, text.split(",")) if name in ids)
 
 
 def _set_environment(plan: RunPlan) -> None:
@@ -120,126 +189,96 @@ def _set_environment(plan: RunPlan) -> None:
         warnings.simplefilter("ignore")
 
 
-def _guarded(plan: RunPlan, layout: Layout, options: argparse.Namespace, chosen: tuple[str, ...] | None) -> int:
+def _locked(task: _Task, ahead: Sequence[_Task], options: argparse.Namespace) -> tuple[int, bool]:
+    """Execute a run under its lock; returns the exit code, and whether the next run may begin."""
+    with hold(task.layout.run) if rank() == 0 else contextlib.nullcontext():
+        return _guarded(task, ahead, options)
+
+
+def _guarded(task: _Task, ahead: Sequence[_Task], options: argparse.Namespace) -> tuple[int, bool]:
     """Run with every way to end told: on stderr, in status.json, by the exit code."""
-    status = Status(layout.run / "status.json")
+    status = Status(task.layout.run / "status.json")
     try:
-        with _signals():
-            status.begin(None)
-            outcome = _run(plan, layout, options, chosen)
-        return _ended(outcome, plan, layout, status)
+        status.begin(None)
+        outcome = _run(task, ahead, options)
+        code = _ended(outcome, task, status)
+        return code, code == 0 and outcome.state == "finished"
     except SystemExit as stop:
-        if stop.code not in _STOPPED:
+        if stop.code not in STOPPED:
             raise
-        say(f"\nstopped by {_STOPPED[stop.code]}; finished steps are kept. The same command goes on from there.")
+        say(f"\nstopped by {STOPPED[stop.code]}; finished steps are kept. The same command goes on from there.")
         status.end("interrupted", stop.code)
-        return stop.code
+        return stop.code, False
     except Exception as error:  # noqa: BLE001  # the last net: everything is told, nothing is swallowed
-        known = error if isinstance(error, RunError) else _explain(error, layout)
+        known = error if isinstance(error, RunError) else explain(error, task.layout)
         already = status.failed()
         with contextlib.suppress(OSError, RunError):  # a full disk must not hide the error itself
             status.end("failed", known.exit_code)
         if rank() == 0 or not already:
             show_error(known)
-        return known.exit_code
+        return known.exit_code, False
 
 
-def _ended(outcome: Outcome, plan: RunPlan, layout: Layout, status: Status) -> int:
+def _ended(outcome: Outcome, task: _Task, status: Status) -> int:
     """Tell how a run ended that did not fail. At its cap only the first rank fails, last: torchrun would kill the others."""
     if outcome.state != "capped":
-        fault = _books_fault(outcome, plan, layout)
+        fault = _books_fault(outcome, task)
         status.end("failed" if fault else outcome.state, fault.exit_code if fault else 0)
         if fault is not None:
             show_error(fault)
         return fault.exit_code if fault else 0
     trained = next(record.values for record in outcome.records.values() if record.kind == "train")
-    error = cap_error(plan, Spend(**trained["spend"]), trained["steps"], trained["seconds"])
+    error = cap_error(task.plan, Spend(**trained["spend"]), trained["steps"], trained["seconds"])
     status.end("capped", error.exit_code)
     show_error(error)
     return error.exit_code
 
 
-def _books_fault(outcome: Outcome, plan: RunPlan, layout: Layout) -> RunFailed | None:
+def _books_fault(outcome: Outcome, task: _Task) -> RunFailed | None:
     """Our own fault, if a finished training drew other data than planned: told last, by the first rank alone."""
     trained = next((record.values for record in outcome.records.values() if record.kind == "train"), {})
-    wrong = differences(data_report(plan.data, outcome.records, trained)) if rank() == 0 else ()
+    wrong = differences(data_report(task.plan.data, outcome.records, trained)) if rank() == 0 else ()
     if not wrong:
         return None
     return RunFailed(
         "RC902",
         f"the run did not draw the data that was planned: {'; '.join(wrong)}",
-        f"the model is kept, with the mix that {layout.report} says; please report it, with that file and plan.yaml",
+        f"the model is kept, with the mix that {task.layout.report} says; please report it, with that file and plan.yaml",
     )
 
 
-def _run(plan: RunPlan, layout: Layout, options: argparse.Namespace, chosen: tuple[str, ...] | None) -> Outcome:
-    folder_of(plan, layout.roots)  # a teacher that is missing would be found hours later, when training begins
-    check_models(plan, layout.roots)
+def _run(task: _Task, ahead: Sequence[_Task], options: argparse.Namespace) -> Outcome:
+    """Execute one run. What the runs after it need is looked for before this one begins."""
+    plan, layout = task.plan, task.layout
+    preflight([(later.plan, later.layout, later.chosen) for later in ahead])
     if rank() == 0:
-        write_bytes(layout.run / "plan.yaml", options.plan.read_bytes())
+        _write_plan(task, options.plan)
         if options.resume_from is not None and world_size() == 1:
             adopt(plan, layout, options.resume_from)
-    outcome = execute(plan, layout, only=chosen)
+    outcome = execute(plan, layout, only=task.chosen)
     if rank() == 0:
-        trained = any(record.kind == "train" for record in outcome.records.values())
-        for draw, picture in ((draw_loss, layout.run / "loss.png"), (draw_mixture, layout.mixture)):
-            if trained and not draw(plan, layout.metrics, picture):
-                picture.unlink(missing_ok=True)
-        ends = chosen is None or plan.steps[-1].id in chosen
+        _draw(plan, layout, outcome)
+        ends = task.chosen is None or plan.steps[-1].id in task.chosen
         if ends and outcome.state == "finished" and len(outcome.records) == len(plan.steps):
-            width = min(120, max(80, shutil.get_terminal_size().columns))
-            say("\n" + summary(write_report(plan, layout, outcome.records), layout, width))
+            say("\n" + summary(write_report(plan, layout, outcome.records), layout, _width()))
     return outcome
 
 
-def _explain(error: Exception, layout: Layout) -> RunError:
-    """An error for what nobody foresaw: its traceback goes to a log, its last line to the user."""
-    if _is_full(error):
-        return RunFailed(
-            "RC604",
-            f"the disk is full ({str(error).splitlines()[0]})",
-            "free space or choose another folder with --runs, then run the same command again; what was whole is kept",
-        )
-    if type(error).__name__ == "OutOfMemoryError":  # torch's; not imported for its name alone
-        remedy = "lower `training.microbatch`, or set `activation_checkpointing: true`; the same batch is kept"
-        return RunFailed("RC502", f"the device ran out of memory: {str(error).splitlines()[0]}", remedy)
-    log = layout.run / ("crash.log" if rank() == 0 else f"crash-rank{rank()}.log")
-    last = traceback.format_exception_only(error)[-1].strip().splitlines()[0]
-    with contextlib.suppress(OSError, RunError):
-        write_bytes(log, "".join(traceback.format_exception(error)).encode(errors="replace"))
-    return RunFailed(
-        "RC606", last, f"the traceback is in {log}; finished steps are kept, the same command goes on from there"
-    )
+def _write_plan(task: _Task, source: Path) -> None:
+    """Keep the plan beside its results; an earlier run of a sequence has its part of it alone."""
+    if task.is_last:
+        write_bytes(task.layout.run / "plan.yaml", source.read_bytes())
+    else:
+        alone = task.plan.model_copy(update={"earlier": ()})
+        write_json(task.layout.run / "plan.yaml", alone.model_dump(mode="json", by_alias=True))  # JSON is YAML
 
 
-def _is_full(error: BaseException | None) -> bool:
-    """Whether a full disk is behind an error; libraries wrap it, some in text alone (safetensors, torch, SQLite)."""
-    while error is not None:
-        if getattr(error, "errno", None) in _FULL or any(text in str(error) for text in _FULL_TEXTS):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[None]:
-    """SIGINT and SIGTERM unwind the run, so that temporary folders go; training sets its own, which save first.
-
-    By SystemExit, which no `except Exception` of a library swallows. Composer's import sets handlers that do the same.
-    """
-    main_process = os.getpid()
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        if os.getpid() != main_process:  # a forked data loader worker: nothing of the run is its to clean
-            os._exit(128 + number)
-        sys.exit(128 + number)
-
-    old = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
+def _draw(plan: RunPlan, layout: Layout, outcome: Outcome) -> None:
+    """The pictures of a training; one that has nothing to show any more is removed."""
+    trained = any(record.kind == "train" for record in outcome.records.values())
+    for draw, picture in ((draw_loss, layout.run / "loss.png"), (draw_mixture, layout.mixture)):
+        if trained and not draw(plan, layout.metrics, picture):
+            picture.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from runtime.layout import Layout
 from runtime.loggers import build_loggers
 from runtime.model import CausalLM, blocks, check_vocabulary, initial_model
 from runtime.optim import build_optimizer, build_schedule
-from runtime.precision import composer_precision, device_kind, fsdp_mixed_precision
+from runtime.precision import composer_precision, convert_model, device_kind, fsdp_mixed_precision, loss_scaling
 from runtime.preemption import StopSignal
 from runtime.spend import Meter
 from runtime.steps.base import Inputs
@@ -68,7 +68,7 @@ def build_training(
         DataError: data or vocabulary don't fit the plan (RC401, RC405, RC406, RC408, RC411).
         RunFailed: batch or precision don't fit these machines (RC205, RC503).
     """
-    check_vocabulary(plan.model, inputs["tokenizer"].values["vocab_size"])
+    check_vocabulary(plan.decoder, inputs["tokenizer"].values["vocab_size"])
     sources = find_sources(plan, layout, inputs)
     check_draws(plan.data, sources)
     dataset = open_dataset(plan, layout, sources)
@@ -92,7 +92,7 @@ def build_training(
         algorithms=algorithms,
         algorithm_passes=[in_plan_order(algorithms)],
         # The ledger first, since the others read it; the saver last, so that what it saves is what was logged.
-        callbacks=[ledger, *watchers(plan, layout, ledger), spend, saver],
+        callbacks=[ledger, *watchers(plan, layout, ledger), *loss_scaling(plan.precision), spend, saver],
         loggers=build_loggers(plan, layout),
         run_name=layout.run.name,
         device_train_microbatch_size=min(plan.training.microbatch, per_device_batch(plan)),
@@ -127,6 +127,7 @@ def build_model(plan: RunPlan, layout: Layout, eos_token_id: int | None, found: 
     """The model before its first step, with recomputed activations and FSDP's seams where the plan has them."""
     model = initial_model(plan, layout, eos_token_id, found)
     compat.attend_without_masks(model)
+    convert_model(model, plan.precision)
     if plan.parallelism.activation_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     if plan.parallelism.strategy == "fsdp":

@@ -40,9 +40,11 @@ __all__ = [
     "latest",
     "newest_cost",
     "newest_whole",
+    "of_trained",
     "prune",
     "read",
     "save",
+    "trained_names",
 ]
 
 FORMAT = 1
@@ -271,6 +273,37 @@ def final_weights(found: Checkpoint) -> dict[str, torch.Tensor]:
         for name, mask in state.get(MASK_STATE, {}).items():
             weights[name] = weights[name].masked_fill(~mask, 0.0)
     return weights
+
+
+def of_trained(weights: Mapping[str, torch.Tensor], model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Weights without those that are frozen in `model`, whose values come from the start and not from a checkpoint.
+
+    A frozen matrix in 4 bits has its scales beside it, under longer names. Where nothing is frozen, all are there.
+    """
+    frozen = _names(model, trained=False)
+    if not frozen:
+        return dict(weights)
+    return {name: weight for name, weight in weights.items() if frozen.isdisjoint(_ancestors(name))}
+
+
+def trained_names(model: torch.nn.Module) -> frozenset[str]:
+    """Names of the weights that train, as a checkpoint has them."""
+    return _names(model, trained=True)
+
+
+def _names(model: torch.nn.Module, *, trained: bool) -> frozenset[str]:
+    return frozenset(
+        name.replace("_fsdp_wrapped_module.", "").removeprefix("module.")
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad is trained
+    )
+
+
+def _ancestors(name: str) -> Iterator[str]:
+    """A dotted name, and each name that it continues."""
+    while name:
+        yield name
+        name = name.rpartition(".")[0]
 
 
 def _newest_first(folder: Path) -> Iterator[Path]:

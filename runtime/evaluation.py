@@ -70,9 +70,9 @@ def continue_prompt(model: PreTrainedModel, tokenizer: TextTokenizer, prompt: st
     """
     from transformers import GenerationConfig
 
-    new = min(plan.evaluation.max_new_tokens, plan.model.max_sequence_length - 1)
+    new = min(plan.evaluation.max_new_tokens, plan.decoder.max_sequence_length - 1)
     ids = tokenizer.encode([prompt])[0] or [tokenizer.eos_token_id]
-    ids = ids[-(plan.model.max_sequence_length - new) :]
+    ids = ids[-(plan.decoder.max_sequence_length - new) :]
     tokens = torch.tensor([ids], device=model.device)
     config = GenerationConfig.from_dict(
         {
@@ -83,7 +83,7 @@ def continue_prompt(model: PreTrainedModel, tokenizer: TextTokenizer, prompt: st
             "eos_token_id": tokenizer.eos_token_id,
             "pad_token_id": tokenizer.eos_token_id,
             # Rows that pad the embedding stand for no token.
-            "suppress_tokens": list(range(tokenizer.vocab_size, plan.model.vocab_size)) or None,
+            "suppress_tokens": list(range(tokenizer.vocab_size, plan.decoder.vocab_size)) or None,
             "use_cache": True,
         }
     )

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast
 
+from runtime.bias.gate import gate_error
 from runtime.errors import Refused, RunFailed
 from runtime.files import atomic_folder, mark_cache, remove_stale
 from runtime.layout import Layout
@@ -76,12 +77,24 @@ def execute(
         records[step.id] = record
         if rank() == 0:
             write_report(plan, layout, records)
+        _judge(record, plan)
         if record.values.get("status") == "capped":
             return Outcome("capped", records)
         if not record.is_finished:
             say(f"stopped at batch {record.values['steps']:,}; saved. The same command goes on from there.")
             return Outcome("interrupted", records)
     return Outcome("finished", records)
+
+
+def _judge(record: Record, plan: RunPlan) -> None:
+    """Stop after a comparison of classes that exceeds the plan's limits; what it measured is recorded.
+
+    Raises:
+        RunFailed: CEV or SDE is above its limit (RC610).
+    """
+    error = gate_error(plan.evaluation.bias, record.values) if record.kind == "compare" else None
+    if error is not None:
+        raise error
 
 
 def _clean(layout: Layout) -> None:
@@ -113,6 +126,7 @@ def _results(step: Step, context: Context, records: dict[str, Record]) -> dict[s
                 f"step {step.id} reads {producer.id}, which has not been run into {context.layout.run}",
                 f"run it first: --steps {producer.id} (or --steps all)",
             )
+        _judge(record, context.plan)
         folder = step_folder(producer, record.key, context.layout)
         results[producer.id] = Result(producer.id, record.key, folder, record.values)
     return results
@@ -184,12 +198,12 @@ def _begin_training(place: Path, layout: Layout, started: Record) -> None:
     compared = [name for name in started.inputs if stored is not None and (name in before or not adopted)]
     changed = [name for name in compared if before.get(name) != started.inputs[name]]
     if stored is not None and not changed and stored.key not in (started.key, ADOPTED):
-        changed = ["the teacher"]  # of one plan, all else that a training's key holds
+        changed = ["the weights that it starts from or is taught by"]  # of one plan, all else that a training's key holds
     if changed and layout.checkpoints.is_dir() and any(layout.checkpoints.glob("ba*")):
         raise Refused(
             "RC602",
             f"the checkpoints in {layout.checkpoints} were made on other data: {', '.join(changed)} changed since",
-            f"restore the data to go on, or remove {layout.run} to start anew",
+            f"restore it to go on, or remove {layout.run} to start anew",
         )
     if rank() == 0:
         write_record(place, started)

@@ -49,6 +49,7 @@ def find_sources(plan: RunPlan, layout: Layout, inputs: Inputs) -> tuple[SourceD
     """Where each source's samples are, in the plan's order of sources."""
     results = {result.values["source"]: result for result in inputs.values() if "source" in result.values}
     scores = {result.values["scored"]: result.folder for result in inputs.values() if "scored" in result.values}
+    logits = {result.values["taught"]: result.folder for result in inputs.values() if "taught" in result.values}
     found = []
     for name, source in plan.data.sources.items():
         ready_made = isinstance(source, MdsSource) and source.content == "tokens"
@@ -60,6 +61,7 @@ def find_sources(plan: RunPlan, layout: Layout, inputs: Inputs) -> tuple[SourceD
                 train=_range(result, "train", layout),
                 heldout=_range(result, "heldout", layout) if result.values["heldout"]["samples"] else None,
                 scores=scores.get(name),
+                logits=logits.get(name),
             )
         )
     return tuple(found)
@@ -88,7 +90,7 @@ def open_dataset(plan: RunPlan, layout: Layout, sources: Sequence[SourceData]) -
     with compat.private_shared_memory(layout.run, leads=dist.get_local_rank() == 0):
         dist.barrier()
         dataset = PlannedDataset(
-            plan.data, plan.seed, sources, global_batch=batch, vocab_size=plan.model.vocab_size,
+            plan.data, plan.seed, sources, global_batch=batch, vocab_size=plan.decoder.vocab_size,
             workers=plan.execution.workers, cache_limit=plan.execution.cache_limit,
         )  # fmt: skip
     for source in sources:

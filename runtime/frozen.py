@@ -3,18 +3,50 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import torch
 
-from runtime.errors import DataError
+from runtime.errors import DataError, RunFailed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["load_frozen"]
+__all__ = ["hub_folder", "load_frozen"]
+
+
+@functools.cache
+def hub_folder(name: str, revision: str | None, what: str, otherwise: str, *, offline: bool) -> Path:
+    """A repository of the hub in its cache on this disk: safetensors and JSON, nothing that can hold code.
+
+    Args:
+        name: organisation/model.
+        revision: commit, or None for the newest.
+        what: names it in messages, such as `the teacher`.
+        otherwise: ends the remedy: what to write instead.
+        offline: take what the cache has, and ask nobody.
+
+    Raises:
+        RunFailed: it can't be had (RC607).
+    """
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = snapshot_download(
+            name, revision=revision, allow_patterns=["*.safetensors", "*.json"], local_files_only=offline
+        )
+    except Exception as error:  # huggingface_hub, httpx and requests have no common base
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise RunFailed(
+            "RC607",
+            f"{what} `{name}` can't be had from the hub: {reason}",
+            "check name, revision and network (a private one needs HF_TOKEN; `launch.offline: true` forbids the network), "
+            + otherwise,
+        ) from error
+    return Path(folder)
 
 
 def load_frozen(folder: Path, what: str) -> PreTrainedModel:

@@ -4,7 +4,8 @@
 <runs>/cache/prepare-<key>/     train/ and heldout/ (MDS), train-documents.npy, result.json
 <runs>/cache/score-<key>/       values and order of a source's samples by a metric, result.json
 <runs>/cache/scores/            scores of documents, which outlive sequence lengths and shards
-<runs>/<name>-<fp8>/            plan.yaml, lock, steps/<id>.json, checkpoints/, export/, metrics.jsonl, run_report.json, pictures
+<runs>/<name>-<fp8>/            plan.yaml, lock, steps/<id>.json, checkpoints/, compressed/, export/, metrics.jsonl, run_report.json,
+                                pictures; of a sequence's last run also sequence_report.json and report.html
 """
 
 from __future__ import annotations
@@ -50,6 +51,11 @@ class Layout:
         return self.run / "checkpoints"
 
     @property
+    def compressed(self) -> Path:
+        """Weights of the finished model as they are shipped, where techniques make them smaller."""
+        return self.run / "compressed"
+
+    @property
     def export(self) -> Path:
         """The finished model as a Hugging Face folder."""
         return self.run / "export"
@@ -68,6 +74,16 @@ class Layout:
     def report(self) -> Path:
         """Planned against actual."""
         return self.run / "run_report.json"
+
+    @property
+    def sequence_report(self) -> Path:
+        """All runs of a sequence beside each other, in the folder of the last one."""
+        return self.run / "sequence_report.json"
+
+    @property
+    def page(self) -> Path:
+        """The same as a page."""
+        return self.run / "report.html"
 
     @property
     def mixture(self) -> Path:

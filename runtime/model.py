@@ -50,13 +50,13 @@ def build_untrained(plan: RunPlan, eos_token_id: int | None = None) -> PreTraine
     """
     from transformers import AutoModelForCausalLM
 
-    config = model_config(plan.model, eos_token_id)
+    config = model_config(plan.decoder, eos_token_id)
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(plan.seed)
-            model = AutoModelForCausalLM.from_config(config, attn_implementation=plan.model.attention)
+            model = AutoModelForCausalLM.from_config(config, attn_implementation=plan.decoder.attention)
     except ImportError as error:
-        message = f"attention `{plan.model.attention}` can't be had: {str(error).split('. ')[0]}"
+        message = f"attention `{plan.decoder.attention}` can't be had: {str(error).split('. ')[0]}"
         raise RunFailed("RC607", message, "install its package, or set `model.attention: sdpa`") from error
     found = sum(parameter.numel() for parameter in model.parameters())
     if found != plan.model.num_parameters:
@@ -83,7 +83,7 @@ def initial_model(
         RunFailed: the run that it starts from is not finished (RC606).
         DataError: the folder that it starts from can't be read, or has other dimensions (RC401, RC406).
     """
-    if found is not None:
+    if found is not None and not _keeps_start(plan):
         return _skeleton(plan, layout, found.state["state"]["model"], eos_token_id)
     if plan.start is None:
         model = build_untrained(plan, eos_token_id)
@@ -93,6 +93,11 @@ def initial_model(
         model = load_start(plan, layout, eos_token_id)
     prepare(plan, model)
     return model
+
+
+def _keeps_start(plan: RunPlan) -> bool:
+    """Whether the start's weights stay as they are beside what is trained, so that a checkpoint doesn't repeat them."""
+    return any(spec.kind == "lora" for spec in plan.algorithms)
 
 
 def _skeleton(
@@ -126,8 +131,16 @@ def load_trained(plan: RunPlan, layout: Layout, eos_token_id: int | None = None)
             "run the same command again: training goes on from there",
         )
     weights = checkpoint.final_weights(found)
-    model = _skeleton(plan, layout, weights, eos_token_id)
-    model.load_state_dict({name.removeprefix("model."): weight for name, weight in weights.items()})
+    named = {name.removeprefix("model."): weight for name, weight in weights.items()}
+    if _keeps_start(plan):
+        model = initial_model(plan, layout, eos_token_id)
+        if differing := sorted(named.keys() ^ checkpoint.trained_names(model)):
+            message = f"the checkpoint and the model differ in {len(differing)} weights, such as {differing[0]}"
+            raise RunFailed("RC603", message, "remove the run's folder to start anew")
+        model.load_state_dict(named, strict=False)
+    else:
+        model = _skeleton(plan, layout, weights, eos_token_id)
+        model.load_state_dict(named)
     return cast("PreTrainedModel", finish(plan, model))
 
 

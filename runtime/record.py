@@ -35,7 +35,7 @@ FORMAT: Final = 1
 ADOPTED: Final = "adopted"
 """Key of a training that `--resume-from` took over from another plan."""
 
-CACHED: Final[frozenset[StepKind]] = frozenset({"tokenizer", "prepare", "score"})
+CACHED: Final[frozenset[StepKind]] = frozenset({"tokenizer", "prepare", "score", "logits"})
 """Kinds whose output depends on the data alone, so that runs share it."""
 
 
@@ -103,6 +103,8 @@ def is_present(step: Step, record: Record, layout: Layout) -> bool:
         return step.kind != "tokenizer" or _is_same(folder / "tokenizer.json", stored.values.get("content_sha256"))
     if step.kind == "train":
         return (layout.run / str(record.values.get("checkpoint", ""))).exists()
+    if step.kind == "compress":
+        return all((layout.compressed / name).is_file() for name in record.values.get("files", ()))
     return step.kind != "export" or all(
         (layout.export / name).is_file() for name in ("config.json", *record.values.get("files", ()))
     )

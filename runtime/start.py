@@ -2,53 +2,160 @@
 
 from __future__ import annotations
 
+import functools
+import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final, cast
 
+from runtime import teacher
 from runtime.data.locate import find_folder
-from runtime.errors import DataError
+from runtime.decoder import model_config
+from runtime.errors import DataError, RunFailed
 from runtime.frozen import load_frozen
 from runtime.layout import Layout
-from schemas.plan import RunPlan
+from runtime.lineage import trained_key
+from schemas.plan import RunPlan, StartPlan
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel
 
-__all__ = ["folder_of_start", "load_start"]
+__all__ = ["check_start", "folder_of_start", "load_start", "start_content"]
+
+# Of a configuration, what trained weights were trained with, by its names in transformers 4 and 5. The rest is the recipe's to
+# choose (dropout), or has no part in a forward pass. Shapes are compared when weights are loaded.
+_TRAINED_WITH: Final = (
+    "model_type", "hidden_act", "activation_function", "num_attention_heads", "num_key_value_heads", "n_head", "head_dim",
+    "num_hidden_layers", "n_layer", "rms_norm_eps", "layer_norm_epsilon", "rope_theta", "rope_scaling", "rope_parameters",
+    "tie_word_embeddings", "attention_bias", "mlp_bias", "scale_attn_weights", "scale_attn_by_inverse_layer_idx",
+    "quantization_config",
+)  # fmt: skip
+_REMEDY: Final = "compile the recipe again where the folder is at hand; it then says what can't be started from"
 
 
 def folder_of_start(plan: RunPlan, roots: tuple[Path, ...]) -> Path | None:
-    """The folder that a plan's weights come from; None where they don't come from one.
+    """The folder that a plan's weights come from, fetched from the hub where they come from there; None where from a run.
 
     Raises:
-        DataError: there is no such folder (RC401).
+        DataError: there is no such folder, or no weights in it that can be read (RC401).
+        RunFailed: the hub can't be reached (RC607).
     """
-    if plan.start is None or plan.start.folder is None:
+    start = plan.start
+    if start is None or start.kind == "run":
         return None
-    folder = find_folder(plan.start.folder, roots)
+    if start.hub is not None:
+        return _with_weights(_fetched(start.hub, start.revision, offline=plan.execution.offline), start)
+    folder = find_folder(start.folder or "", roots)
     if folder is None:
         looked = ", ".join(str(root) for root in roots)
-        message = f"there are no weights `{plan.start.folder}`; looked in {looked}"
+        message = f"there are no weights `{start.folder}`; looked in {looked}"
         raise DataError("RC401", message, "check `model.start.folder`")
-    return folder
+    return _with_weights(folder, start)
+
+
+@functools.cache
+def _fetched(name: str, revision: str | None, *, offline: bool) -> Path:
+    """A repository of the hub in its cache on this disk: safetensors and JSON, nothing that can hold code."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = snapshot_download(
+            name, revision=revision, allow_patterns=["*.safetensors", "*.json"], local_files_only=offline
+        )
+    except Exception as error:  # huggingface_hub, httpx and requests have no common base
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise RunFailed(
+            "RC607",
+            f"the weights `{name}` can't be had from the hub: {reason}",
+            "check name, revision and network (a private one needs HF_TOKEN; `launch.offline: true` forbids the network), "
+            "or give their folder as `model.start.folder`",
+        ) from error
+    return Path(folder)
+
+
+def _with_weights(folder: Path, start: StartPlan) -> Path:
+    if any(folder.glob("*.safetensors")):
+        return folder
+    others = sorted(path.name for path in folder.iterdir() if path.suffix in {".gguf", ".bin", ".pt", ".pth", ".h5"})
+    found = f", only {', '.join(others[:3])}, which are not read" if others else ""
+    raise DataError(
+        "RC401",
+        f"the weights `{start.folder or start.hub}` in {folder} have no *.safetensors{found}",
+        "save the model with transformers' `save_pretrained`, and give that folder as `model.start.folder`",
+    )
+
+
+def start_content(plan: RunPlan, layout: Layout) -> Any:
+    """What pins the weights that a run begins with: hashes of a folder's files, or the key of a run's training.
+
+    Raises:
+        DataError, RunFailed: as `folder_of_start` and `trained_key`.
+    """
+    if plan.start is not None and plan.start.kind == "run":
+        return trained_key(str(plan.start.run), plan, layout)
+    folder = folder_of_start(plan, layout.roots)
+    return None if folder is None else teacher.content(folder)
+
+
+def check_start(plan: RunPlan, layout: Layout, tokenizer: Path) -> None:
+    """Refuse a start whose token ids mean other words than the run's tokenizer.
+
+    Raises:
+        DataError: the vocabularies differ (RC406).
+    """
+    folder = folder_of_start(plan, layout.roots)
+    if folder is not None:
+        teacher.check_tokenizer(folder, tokenizer, "the start")
 
 
 def load_start(plan: RunPlan, layout: Layout, eos_token_id: int | None = None) -> PreTrainedModel:
-    """The model in the start's folder, in fp32 with gradients.
+    """The model in the start's folder, in fp32 with gradients, with the plan's attention and dropout.
+
+    Each process reads the files itself: on one machine the second reader gets them from memory, and a broadcast of whole
+    weights would need them on the first GPU before FSDP has shared them out.
 
     Raises:
-        DataError: it can't be read (RC401), or has other dimensions than the plan (RC406).
+        DataError: it can't be read (RC401), or computes something else than the plan's model (RC406).
+        RunFailed: the hub can't be reached (RC607).
     """
     folder = folder_of_start(plan, layout.roots)
-    assert folder is not None
-    model = load_frozen(folder, "the start").float().requires_grad_(True)
-    found = sum(parameter.numel() for parameter in model.parameters())
-    if found != plan.model.num_parameters:
-        raise DataError(
-            "RC406",
-            f"the plan has {plan.model.num_parameters:,} parameters, the model in {folder} has {found:,}",
-            "compile the recipe again where the folder is at hand",
-        )
-    if eos_token_id is not None:
-        model.config.eos_token_id = eos_token_id
-    return model
+    if folder is None:
+        raise RunFailed("RC901", f"the run {plan.name} starts from no folder", "please report it with plan.yaml")
+    read = load_frozen(folder, "the start")
+    wanted = model_config(plan.decoder, eos_token_id)
+    _check(plan, folder, read, wanted)
+    # A model of the plan's own configuration: dropout, attention and positions are the recipe's.
+    model = type(read)._from_config(wanted, attn_implementation=plan.decoder.attention).float()
+    try:
+        model.load_state_dict(read.float().state_dict())
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DataError("RC406", f"the model in {folder} is not the plan's: {reason}", _REMEDY) from error
+    return cast("PreTrainedModel", model.train().requires_grad_(True))
+
+
+def _check(plan: RunPlan, folder: Path, read: PreTrainedModel, wanted: PretrainedConfig) -> None:
+    """Refuse weights that don't fit the plan, or that would compute something else in its model."""
+    found = sum(parameter.numel() for parameter in read.parameters())
+    if found != plan.decoder.num_parameters:
+        message = f"the plan has {plan.decoder.num_parameters:,} parameters, the model in {folder} has {found:,}"
+        raise DataError("RC406", message, _REMEDY)
+    differing = differences(read.config.to_dict(), wanted.to_dict())
+    if differing:
+        raise DataError("RC406", f"the model in {folder} is not the plan's: {'; '.join(differing)}", _REMEDY)
+
+
+def differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a configuration says otherwise than the plan's, of all that trained weights were trained with."""
+    return tuple(
+        f"its {name} is {theirs.get(name)!r}, the plan's {ours.get(name)!r}"
+        for name in _TRAINED_WITH
+        if not _alike(theirs.get(name), ours.get(name))
+    )
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Equal, but for the last bits of a number that was written as text, and `false` for what isn't said at all."""
+    if isinstance(one, float | int) and isinstance(other, float | int):
+        return math.isclose(one, other, rel_tol=1e-9)
+    return (one or None) == (other or None)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
+from runtime.bias.text import facts as comparison_facts
 from runtime.errors import RunError
 from runtime.files import read_json, write_json
 from schemas.units import format_bytes, format_count, format_tokens
@@ -134,4 +135,6 @@ def facts(kind: str, values: Mapping[str, Any]) -> str:
         pairs = values["sources"].items()
         losses = [f"{name} {measured['trained']['loss']:.3f} nats" for name, measured in pairs]
         return ", ".join(losses) or "nothing is held out"
+    if kind == "compare":
+        return comparison_facts(values)
     return f"{format_bytes(values['bytes'])} in {values['folder']}" if kind == "export" else ""

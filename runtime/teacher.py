@@ -1,42 +1,78 @@
-"""The teacher of a distillation: a Hugging Face folder that someone else made, so it is found, pinned and compared."""
+"""The teachers of a distillation: found before anything runs, pinned by their content, loaded, and compared with the student."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from runtime.data.locate import find_folder
-from runtime.errors import DataError
+from runtime.errors import DataError, RunFailed
 from runtime.files import hash_file
+from runtime.frozen import hub_folder, load_frozen
+from runtime.layout import Layout
+from runtime.lineage import earlier, plans, reads_like, trained_key
+from runtime.load import load_plan
+from runtime.record import read_record, step_folder
+from runtime.tokenizer import padding_id
+from schemas.data import MdsSource
 from schemas.plan import RunPlan
-from schemas.techniques.distillation import DistillationAlgorithm
+from schemas.techniques.distillation import DistillationAlgorithm, TeacherPlan
 
-__all__ = ["check_tokenizer", "content", "find", "folder_of"]
+if TYPE_CHECKING:
+    from torch import nn
 
-_OURS = {".json", ".safetensors"}
+__all__ = [
+    "check_present",
+    "check_tokenizer",
+    "check_tokenizers",
+    "content",
+    "load_teachers",
+    "padding_of",
+    "pins",
+    "specs_of",
+]
+
+_OURS: Final = {".json", ".safetensors"}
 
 
-def folder_of(plan: RunPlan, roots: tuple[Path, ...]) -> Path | None:
-    """The folder of a plan's teacher; None where the plan has none.
+def specs_of(plan: RunPlan) -> tuple[DistillationAlgorithm, ...]:
+    """The distillations of a plan: one, or none."""
+    return tuple(spec for spec in plan.algorithms if isinstance(spec, DistillationAlgorithm))
+
+
+def check_present(plan: RunPlan, layout: Layout) -> None:
+    """Look for every teacher that exists before the plan is run, so that a missing one is not found hours later.
 
     Raises:
-        DataError: there is no such folder (RC401).
+        DataError: a folder or a run is missing (RC401).
     """
-    specs = [spec for spec in plan.algorithms if isinstance(spec, DistillationAlgorithm)]
-    return find(specs[0], roots) if specs else None
+    for teacher in (teacher for spec in specs_of(plan) for teacher in spec.teachers):
+        if teacher.folder is not None or teacher.checkpoint is not None:
+            _found(teacher, layout)
 
 
-def find(spec: DistillationAlgorithm, roots: tuple[Path, ...]) -> Path:
-    """The teacher's folder, looked up like any path of the recipe.
+def pins(plan: RunPlan, layout: Layout) -> list[Any]:
+    """What names the weights of each teacher: hashes of its files, or the key of the training that made it.
 
     Raises:
-        DataError: there is no such folder (RC401).
+        DataError: a teacher is missing (RC401).
+        RunFailed: a run that teaches is not finished (RC606), or the hub can't be reached (RC607).
     """
-    folder = find_folder(spec.teacher, roots)
-    if folder is None:
-        looked = ", ".join(str(root) for root in roots)
-        message = f"there is no teacher `{spec.teacher}`; looked in {looked}"
-        raise DataError("RC401", message, "check `distillation.teacher`")
-    return folder
+    return [_pin(teacher, plan, layout) for spec in specs_of(plan) for teacher in spec.teachers]
+
+
+def _pin(teacher: TeacherPlan, plan: RunPlan, layout: Layout) -> Any:
+    if teacher.run is not None:
+        return trained_key(teacher.run, plan, layout)
+    if teacher.checkpoint is None:
+        return content(_folder(teacher, plan, layout))
+    before, place = _other_run(teacher, layout)
+    record = read_record(place.step_result(next(step.id for step in before.steps if step.kind == "train")))
+    if record is None or not record.is_finished:
+        remedy = "finish that run first, or name its folder of another plan"
+        raise RunFailed("RC606", f"the run in {place.run} that teaches has not been trained to its end", remedy)
+    return record.key
 
 
 def content(folder: Path) -> dict[str, str]:
@@ -44,12 +80,137 @@ def content(folder: Path) -> dict[str, str]:
     return {path.name: hash_file(path) for path in sorted(folder.iterdir()) if path.suffix in _OURS}
 
 
-def check_tokenizer(folder: Path, tokenizer: Path) -> None:
-    """Refuse a teacher whose token ids mean other words; one without tokenizer.json can't be asked.
+def _found(teacher: TeacherPlan, layout: Layout) -> Path:
+    """A folder of this machine, looked up like any path of the recipe."""
+    named = str(teacher.folder or teacher.checkpoint)
+    folder = find_folder(named, layout.roots)
+    if folder is None:
+        looked = ", ".join(str(root) for root in layout.roots)
+        key = "teacher" if teacher.folder else "teacher.checkpoint"
+        raise DataError("RC401", f"there is no teacher `{named}`; looked in {looked}", f"check `distillation.{key}`")
+    return folder
+
+
+def _folder(teacher: TeacherPlan, plan: RunPlan, layout: Layout) -> Path:
+    """The Hugging Face folder of a teacher, fetched where it comes from the hub."""
+    if teacher.hub is None:
+        return _found(teacher, layout)
+    remedy = "or give its folder: `teacher: {folder: ...}`"
+    return hub_folder(teacher.hub, teacher.revision, "the teacher", remedy, offline=plan.execution.offline)
+
+
+def _other_run(teacher: TeacherPlan, layout: Layout) -> tuple[RunPlan, Layout]:
+    """Plan and folders of another recipe's run, which may be one of a sequence.
+
+    Raises:
+        DataError: there is no such folder (RC401), or no plan in it (RC605).
+    """
+    folder = _found(teacher, layout).resolve()
+    found = plans(load_plan(folder / "plan.yaml"))
+    plan = next((run for run in found if folder.name == f"{run.name}-{run.short_fingerprint}"), found[-1])
+    there = Layout.of(plan, roots=layout.roots, runs=folder.parent)
+    return plan, dataclasses.replace(there, run=folder)
+
+
+def load_teachers(spec: DistillationAlgorithm, plan: RunPlan, layout: Layout) -> list[nn.Module]:
+    """The frozen models, in fp32 on the CPU, in the plan's order.
+
+    Raises:
+        DataError: a teacher is missing or damaged (RC401), has another vocabulary (RC406) or too few positions (RC203).
+        RunFailed: a run that teaches is not finished (RC606), or the hub can't be reached (RC607).
+    """
+    found = []
+    for teacher in spec.teachers:
+        model = _load(teacher, plan, layout)
+        _check_shape(teacher, model, plan)
+        found.append(model.eval().requires_grad_(False))
+    return found
+
+
+def _load(teacher: TeacherPlan, plan: RunPlan, layout: Layout) -> nn.Module:
+    # Imported here: the model imports what a run starts from, which is pinned as a teacher is.
+    from runtime import compat
+    from runtime.model import load_trained
+
+    if teacher.run is not None:
+        model = cast("nn.Module", load_trained(*earlier(teacher.run, plan, layout)))
+    elif teacher.checkpoint is not None:
+        model = cast("nn.Module", load_trained(*_other_run(teacher, layout)))
+    else:
+        model = load_frozen(_folder(teacher, plan, layout), "the teacher").float()
+    if not plan.is_classifier:
+        compat.attend_without_masks(cast("Any", model))
+    return model
+
+
+def _check_shape(teacher: TeacherPlan, model: nn.Module, plan: RunPlan) -> None:
+    """Refuse a teacher whose logits are of something else, or that can't read whole samples."""
+    config: Any = getattr(model, "config", None)
+    theirs, what = getattr(config, "vocab_size", None), "tokens"
+    if plan.is_classifier:
+        theirs, what = getattr(getattr(model, "fc", None), "out_features", None), "classes"
+    ours = plan.resnet.num_classes if plan.is_classifier else plan.decoder.vocab_size
+    if theirs != ours:
+        raise DataError(
+            "RC406",
+            f"the teacher `{teacher.name}` has {_said(theirs)} {what}, the model {ours:,}: logits can't be compared",
+            "use a teacher of the same classes"
+            if plan.is_classifier
+            else "use a teacher with the same tokenizer, and set `model.vocab_size` to the teacher's",
+        )
+    length = plan.data.sequence_length
+    positions = getattr(config, "max_position_embeddings", None) or length
+    if not plan.is_classifier and positions < length:
+        message = f"the teacher `{teacher.name}` reads {positions:,} tokens at once, and samples have {length:,}"
+        raise DataError("RC203", message, f"choose another teacher, or `data.sequence_length: {positions}`")
+
+
+def _said(number: int | None) -> str:
+    return "no" if number is None else f"{number:,}"
+
+
+def tokenizer_folder(plan: RunPlan, layout: Layout) -> Path | None:
+    """The folder of a run's tokenizer; None where its step was not run here, or there is none."""
+    step = next((step for step in plan.steps if step.kind == "tokenizer"), None)
+    record = None if step is None else read_record(layout.step_result(step.id))
+    return None if step is None or record is None else step_folder(step, record.key, layout)
+
+
+def padding_of(plan: RunPlan, layout: Layout) -> int | None:
+    """The id of padding, where samples may have any: ready-made ones; text is packed without."""
+    ready_made = any(isinstance(s, MdsSource) and s.content == "tokens" for s in plan.data.sources.values())
+    folder = tokenizer_folder(plan, layout) if ready_made else None
+    return None if folder is None else padding_id(folder)
+
+
+def check_tokenizers(plan: RunPlan, layout: Layout, tokenizer: Path) -> None:
+    """Refuse teachers whose token ids mean other words than those of the run's tokenizer.
+
+    Raises:
+        DataError: the vocabularies differ (RC406), or a teacher is missing (RC401).
+    """
+    for teacher in (teacher for spec in specs_of(plan) for teacher in spec.teachers):
+        if teacher.run is not None:
+            before, place = earlier(teacher.run, plan, layout)
+        elif teacher.checkpoint is not None:
+            before, place = _other_run(teacher, layout)
+        else:
+            check_tokenizer(_folder(teacher, plan, layout), tokenizer)
+            continue
+        reader = reads_like(before)
+        at = place if reader.name == before.name else earlier(str(reader.run), before, place)[1]
+        theirs = tokenizer_folder(reader, at)
+        if theirs is not None and theirs != tokenizer:
+            check_tokenizer(theirs, tokenizer)
+
+
+def check_tokenizer(folder: Path, tokenizer: Path, what: str = "the teacher") -> None:
+    """Refuse a model whose token ids mean other words; one without tokenizer.json can't be asked.
 
     Args:
-        folder: the teacher's.
+        folder: the model's.
         tokenizer: folder of the run's own tokenizer.
+        what: names the model in messages.
 
     Raises:
         DataError: the vocabularies differ (RC406).
@@ -62,13 +223,13 @@ def check_tokenizer(folder: Path, tokenizer: Path) -> None:
     try:
         words = Tokenizer.from_file(str(theirs)).get_vocab(with_added_tokens=True)
     except Exception as error:  # `tokenizers` raises plain Exception
-        message = f"the teacher's tokenizer {theirs} can't be read: {error}"
-        raise DataError("RC406", message, "fetch or export the teacher again") from error
+        message = f"{what}'s tokenizer {theirs} can't be read: {error}"
+        raise DataError("RC406", message, f"fetch or export {what} again") from error
     ours = Tokenizer.from_file(str(tokenizer / "tokenizer.json")).get_vocab(with_added_tokens=True)
     differing = sum(words.get(word) != number for word, number in ours.items())
     if differing:
         raise DataError(
             "RC406",
-            f"the teacher in {folder} has another tokenizer: {differing:,} of {len(ours):,} tokens mean other words there",
-            f"take the teacher's: `tokenizer: {{kind: pretrained, path: {folder}}}`",
+            f"{what} in {folder} has another tokenizer: {differing:,} of {len(ours):,} tokens mean other words there",
+            f"take that one: `tokenizer: {{kind: pretrained, path: {folder}}}`",
         )

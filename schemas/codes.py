@@ -122,7 +122,7 @@ CATALOGUE: Final[dict[str, Entry]] = {
     ),
     "RC203": Entry(
         "a technique's requirement is not met",
-        "The technique can't work with another choice of the recipe.",
+        "The technique, or a key that belongs to another objective or family, can't work with another choice of the recipe.",
         "Change one of the two values shown.",
     ),
     "RC204": Entry(
@@ -134,6 +134,16 @@ CATALOGUE: Final[dict[str, Entry]] = {
         "the batch doesn't divide",
         "A global batch holds whole sequences, and every device gets the same number of them.",
         "Write the batch shown, or change `hardware.count` or `data.sequence_length`.",
+    ),
+    "RC206": Entry(
+        "a run that there is not",
+        "`run:` names an earlier run of the recipe's `sequence`, or `previous`, the one just before. Runs happen one after the other, so a later one is not there yet.",
+        "Write the name of an earlier run, or move the run in `sequence`.",
+    ),
+    "RC207": Entry(
+        "the run doesn't fit what it starts from",
+        "Trained weights have the dimensions, tokens and positions that they were trained with. A model of other ones can't hold them, and would compute something else.",
+        "Delete the line: what the recipe leaves out follows the start.",
     ),
     "RC301": Entry(
         "the budget can't be met",
@@ -240,6 +250,11 @@ CATALOGUE: Final[dict[str, Entry]] = {
         "It orders samples from the first batch to its `duration`, within the run, by ranks of data that can be read at any place. A source that is read faster than its pool grows is ordered by rank alone from there on.",
         "Change the value shown.",
     ),
+    "RC416": Entry(
+        "classes that don't fit the model",
+        "A classifier has one output for each class: there must be two at least, their number must be known before launch, and every label must be below it.",
+        "Write `num_classes` under `model`, as many as the sources have.",
+    ),
     "RC501": Entry(
         "unknown hardware",
         "Memory, speed and price can't be known for a device that the catalogue doesn't have.",
@@ -251,9 +266,9 @@ CATALOGUE: Final[dict[str, Entry]] = {
         "Use more devices, activation checkpointing, a shorter sequence or a smaller model.",
     ),
     "RC503": Entry(
-        "the hardware can't do this precision",
-        "The device lacks the number format.",
-        "Choose one of the precisions shown.",
+        "number formats that can't be had",
+        "The device lacks the format, or formats, model and techniques of the recipe don't go together.",
+        "Write the line shown.",
     ),
     "RC504": Entry(
         "the devices can't be laid out like this",
@@ -314,6 +329,11 @@ CATALOGUE: Final[dict[str, Entry]] = {
         "the cache limit is too small",
         "Copies of remote shards may take `launch.cache_limit` bytes on each machine; the processes there must each be able to fetch one, packed and unpacked, while another is read.",
         "Set the limit shown, or more, or leave it out.",
+    ),
+    "RC610": Entry(
+        "errors moved too unevenly between classes",
+        "`evaluation.bias` compares the finished model with a reference class by class, and CEV or SDE is above the limit that the recipe sets: some classes pay for the compression more than others (Blakeney et al. 2021, arXiv 2110.04397). The model is kept in its checkpoints and measured in full, but not exported; the exit code is 3.",
+        "Look at the table of classes in the report and at bias.svg. Compress less, distil from the reference, or raise the limit as shown.",
     ),
     "RC901": Entry(
         "a fault of recipec itself",

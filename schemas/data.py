@@ -19,6 +19,8 @@ __all__ = [
     "DomainUpsampling",
     "FilesSource",
     "HubSource",
+    "Image",
+    "ImagesSource",
     "JsonlSource",
     "Knot",
     "MdsSource",
@@ -26,9 +28,10 @@ __all__ = [
     "Selection",
     "Source",
     "Transition",
+    "holds_images",
 ]
 
-SOURCE_KINDS = ("files", "jsonl", "parquet", "hf", "mds", "builtin")
+SOURCE_KINDS = ("files", "jsonl", "parquet", "hf", "images", "mds", "builtin")
 
 
 class _Source(Frozen):
@@ -97,26 +100,45 @@ class HubSource(_Source):
     text: Text = Field("text", description="Column that holds the text.")
 
 
+class ImagesSource(_Source):
+    """Images, a folder per class: `images: photos` with photos/cat/1.jpg, photos/dog/7.png."""
+
+    images: Text = Field(
+        description="Folder with one folder for each class, whose name is the class's; PNG, JPEG, BMP, GIF, TIFF, WebP.",
+        examples=["photos"],
+    )
+
+
 class MdsSource(_Source):
-    """Ready-made MDS shards, at a local path or in an object store; used as they are."""
+    """Ready-made MDS shards, at a local path or in an object store; tokens are used as they are."""
 
     mds: Text = Field(
         description="Folder with index.json: a local path or s3://bucket/prefix.", examples=["s3://corpus/web"]
     )
     column: Text = Field(
-        "tokens", description="Column with data.sequence_length token ids, or with text if `content: text`."
+        "tokens",
+        description="Column with data.sequence_length token ids, or with text if `content: text`; `content: images`: with the "
+        "image, by default `image`.",
     )
-    content: Literal["tokens", "text"] = Field(
-        "tokens", description="tokens: samples are used as they are; text: documents, tokenized by the run."
+    content: Literal["tokens", "text", "images"] = Field(
+        "tokens",
+        description="tokens: samples are used as they are; text: documents, tokenized by the run; images: with a label each.",
     )
+    label: Text = Field("label", description="images: column with the number of the class, from 0 on.")
+
+    @property
+    def image_column(self) -> str:
+        """The column with the image, where `content` is images."""
+        return "image" if self.column == "tokens" else self.column
 
 
 class BuiltinSource(_Source):
-    """Real text that every machine with Python has; for demonstrations and tests."""
+    """Real data that every machine with this project has; for demonstrations and tests."""
 
-    builtin: Literal["cpython-library", "cpython-docs", "cpython-unicode"] = Field(
+    builtin: Literal["cpython-library", "cpython-docs", "cpython-unicode", "digits"] = Field(
         description="cpython-library: the standard library's source code; cpython-docs: its topics and docstrings; "
-        "cpython-unicode: names of characters."
+        "cpython-unicode: names of characters; digits: scikit-learn's 1797 images of handwritten digits, for "
+        "`objective: classification`."
     )
 
 
@@ -132,18 +154,36 @@ Source = Annotated[
     | Annotated[JsonlSource, Tag("jsonl")]
     | Annotated[ParquetSource, Tag("parquet")]
     | Annotated[HubSource, Tag("hf")]
+    | Annotated[ImagesSource, Tag("images")]
     | Annotated[MdsSource, Tag("mds")]
     | Annotated[BuiltinSource, Tag("builtin")],
     Discriminator(
         _kind,
         custom_error_type="source_kind",
-        custom_error_message="a source says where it comes from with exactly one of files, jsonl, parquet, hf, mds, builtin",
+        custom_error_message="a source says where it comes from with exactly one of files, jsonl, parquet, hf, images, mds, "
+        "builtin",
     ),
 ]
 
 
 Transition = Literal["step", "linear", "cosine"]
 """How weights get from one knot to the next."""
+
+
+def holds_images(source: Source) -> bool:
+    """Whether a source is of images with labels; else it is text or tokens."""
+    if isinstance(source, MdsSource):
+        return source.content == "images"
+    return isinstance(source, ImagesSource) or (isinstance(source, BuiltinSource) and source.builtin == "digits")
+
+
+class Image(Frozen):
+    """The form that all images are brought to. An image is one sample and counts as one token."""
+
+    size: Integer = Field(
+        32, ge=4, le=4096, description="Height and width, pixels; other images are scaled bilinearly to it."
+    )
+    channels: Literal[1, 3] = Field(3, description="1: grey; 3: red, green, blue.")
 
 
 class Knot(Frozen):
@@ -253,3 +293,4 @@ class Data(Frozen):
         "fewer needs less memory and fewer shards at hand.",
     )
     selection: Selection = Field(Selection(), description="Which documents are kept.")
+    image: Image = Field(Image(), description="classification: size and colours of the images.")

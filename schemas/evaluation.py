@@ -2,15 +2,72 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from schemas.base import Fraction, Frozen, Integer, Name, Text
+from schemas.base import Float, Fraction, Frozen, Integer, Name, Text, short_for
 from schemas.units import Bytes, Time, Tokens, TrainingTime
 
-__all__ = ["Checkpoints", "Evaluation", "Logging", "MLflow", "TensorBoard", "WandB"]
+__all__ = [
+    "Bias",
+    "BiasClasses",
+    "BiasConvention",
+    "BiasPlan",
+    "Checkpoints",
+    "Evaluation",
+    "Logging",
+    "MLflow",
+    "TensorBoard",
+    "WandB",
+    "ZeroRate",
+]
+
+BiasConvention = Literal["paper", "repo"]
+BiasClasses = Literal["labels", "token_frequency", "sources"]
+ZeroRate = Literal["error", "skip", "epsilon"]
+
+
+class Bias(Frozen):
+    """What a technique did to each class, against a reference. `bias: previous` is short for `{against: previous}`."""
+
+    against: Text | None = Field(
+        None,
+        description="The reference: `start` (the weights that the run begins with), `uncompressed` (the trained model before it is"
+        " made small), `previous` or the name of an earlier run of `sequence`, or a Hugging Face folder (with a `/` in it)."
+        " Default: the start, else the previous run, else the uncompressed model.",
+        examples=["previous"],
+    )
+    classes: Literal["auto"] | BiasClasses = Field(
+        "auto",
+        description="labels of a classifier; of a language model, tokens by how often they occur in the training data, or by the"
+        " source that they are typical of. auto: labels, or token_frequency.",
+    )
+    buckets: Integer = Field(
+        10, ge=2, le=1000, description="token_frequency: classes of about equally many occurrences each."
+    )
+    convention: BiasConvention = Field(
+        "paper",
+        description="Normalisation: of the papers, or of their authors' notebook (CEV 5000 times, SDE 70.7 times as large).",
+    )
+    zero_rate: ZeroRate = Field(
+        "skip",
+        description="A class without errors in the reference has no relative change: leave it out, divide by epsilon, or fail.",
+    )
+    epsilon: Float = Field(1e-12, gt=0, lt=1, description="Divisor of `zero_rate: epsilon`.")
+    replicates: tuple[Name, ...] = Field(
+        (),
+        max_length=32,
+        description="Earlier runs that differ from this one by their seed alone: rates are averaged, and a sample counts as changed"
+        " where all of them changed it.",
+    )
+    max_cev: Float | None = Field(
+        None, ge=0, description="Gate: a larger CEV fails the run before the export.", examples=[0.5]
+    )
+    max_sde: Float | None = Field(
+        None, ge=0, description="Gate: a larger SDE fails the run before the export.", examples=[0.2]
+    )
 
 
 class Evaluation(Frozen):
@@ -21,6 +78,31 @@ class Evaluation(Frozen):
     max_tokens: Tokens = Field(1_000_000, gt=0, description="Most held-out tokens read per source.")
     prompts: tuple[Text, ...] = Field((), max_length=32, description="Texts that the finished model continues.")
     max_new_tokens: Integer = Field(64, ge=1, le=4096, description="Tokens generated per prompt.")
+    retention: tuple[Name, ...] = Field(
+        (),
+        description="Sources of which the report says how much the training forgot; they may be without weight in the mixture.",
+        examples=[["base"]],
+    )
+    bias: Annotated[Bias, short_for("against")] | None = Field(
+        None, description="Measure CEV, SDE and changed samples of the finished model against a reference: `bias: previous`."
+    )
+
+
+class BiasPlan(Frozen):
+    """Which models are compared over which classes, and how far they may be apart."""
+
+    against: Literal["start", "uncompressed", "run", "folder"]
+    run: Name | None = Field(description="The earlier run that is the reference.")
+    folder: Text | None
+    replicates: dict[Name, Text] = Field(description="Earlier runs and their fingerprints.")
+    fingerprint: Text | None = Field(description="Of the earlier run, so that another one is another comparison.")
+    classes: BiasClasses
+    buckets: Integer
+    convention: BiasConvention
+    zero_rate: ZeroRate
+    epsilon: Float
+    max_cev: Float | None
+    max_sde: Float | None
 
 
 class Checkpoints(Frozen):

@@ -1,10 +1,10 @@
 """What makes two plans the same: identity against execution and money.
 
 The fingerprint covers all that gives a run its meaning: what is trained, on what, on which devices. Left out: where and how
-it runs (`execution`, `logging`, how often it is saved), what predicts, prices or limits it (`budget`, `estimate`, the seconds
-of a step, the figures of a device: what they decided stands in `model`, `training` and `parallelism`), and where values came
-from (`provenance`). So another price or a raised cap is the same run, in the same folder. The resume key covers less: what a
-checkpoint binds whatever its step is, see schemas/resume.py.
+it runs (`execution`, `logging`, how often it is saved), what predicts, prices or limits it (`budget`, `estimate`, `totals`, the
+seconds of a step, the figures of a device: what they decided stands in `model`, `training` and `parallelism`), and where values
+came from (`provenance`). So another price or a raised cap is the same run, in the same folder. Runs before this one count by
+their own fingerprints. The resume key covers less: what a checkpoint binds whatever its step is, see schemas/resume.py.
 """
 
 from __future__ import annotations
@@ -18,11 +18,15 @@ from schemas.resume import bound_values
 
 __all__ = ["canonical_json", "fingerprint", "resume_key"]
 
-_OUTSIDE: Final = frozenset({"fingerprint", "resume_key", "execution", "logging", "budget", "estimate", "provenance"})
+_OUTSIDE: Final = frozenset(
+    {"fingerprint", "resume_key", "execution", "logging", "budget", "estimate", "provenance", "totals", "earlier"}
+)
 # Of `hardware`, what a run is: the other figures are memory, speed and money, which only estimates read.
 _DEVICES: Final = ("gpu", "count", "per_node")
 # Of `checkpoints`: a run that is saved more or less often is the same run.
 _SAVING: Final = frozenset({"interval_steps", "keep"})
+# Of `evaluation.bias`: limits that judge what was measured; one that is raised lets the same run be exported.
+_LIMITS: Final = frozenset({"max_cev", "max_sde"})
 
 
 def canonical_json(value: Any) -> str:
@@ -40,6 +44,10 @@ def _identity(plan: RunPlan) -> dict[str, Any]:
     content["checkpoints"] = {key: value for key, value in content["checkpoints"].items() if key not in _SAVING}
     for step in content["steps"]:
         del step["seconds"]
+    bias = content["evaluation"]["bias"]
+    if bias is not None:
+        content["evaluation"]["bias"] = {key: value for key, value in bias.items() if key not in _LIMITS}
+    content["earlier"] = [run.fingerprint for run in plan.earlier]
     return content
 
 

@@ -10,7 +10,18 @@ from pydantic import Field
 from schemas.base import Float, Fraction, Frozen, Integer, Name, Text
 from schemas.budget import BudgetObjective, ServingFormat
 
-__all__ = ["BudgetPlan", "ChoicePlan", "Estimate", "Exposure", "HardwarePlan", "LawPlan", "ServingPlan"]
+__all__ = [
+    "BudgetPlan",
+    "ChoicePlan",
+    "Estimate",
+    "Exposure",
+    "HardwarePlan",
+    "LawPlan",
+    "PlainBudget",
+    "SequenceTotals",
+    "ServingPlan",
+    "Taught",
+]
 
 
 class LawPlan(Frozen):
@@ -50,21 +61,31 @@ class ChoicePlan(Frozen):
     lifetime_usd: Float
 
 
-class BudgetPlan(Frozen):
-    """How much training, and what the scaling law says of it. Losses are nats per token, FLOPs 6 N D and 2 N T."""
+class PlainBudget(Frozen):
+    """How much training: all that can be said where no scaling law holds, such as of classifiers."""
 
     tokens: Integer
-    train_flops: Float
-    objective: BudgetObjective = Field(description="What a lifetime costs.")
+    train_flops: Float = Field(description="6 for each multiply-add of the forward pass.")
     inference_tokens: Integer
     inference_flops: Float
     inference_usd: Float
+    lifetime_flops: Float
+    lifetime_usd: Float = Field(description="Training by the estimate, and inference.")
+    unique_tokens: Integer | None
+    epochs: Float = Field(description="Passes over unique_tokens; 0 where these are not known.")
+    max_cost_usd: Float | None
+    max_seconds: Float | None
+    max_gpus: Integer | None
+
+
+class BudgetPlan(PlainBudget):
+    """How much training, and what the scaling law says of it. Losses are nats per token, FLOPs 6 N D and 2 N T."""
+
+    objective: BudgetObjective = Field(description="What a lifetime costs.")
     serving: ServingPlan | None
     effective_inference_tokens: Float = Field(
         description="K: served tokens in units in which one costs 2 N training FLOPs; with `flops` the tokens themselves."
     )
-    lifetime_flops: Float
-    lifetime_usd: Float = Field(description="Training by the estimate, and inference.")
     loss: Float
     loss_low: Float | None = Field(
         description="Of the middle 90 % of the fit's resamples; null where they are not known."
@@ -85,13 +106,8 @@ class BudgetPlan(Frozen):
         description="The optimum without constraints and repetition, where they matter."
     )
     tokens_per_parameter: Float
-    unique_tokens: Integer | None
-    epochs: Float = Field(description="Passes over unique_tokens; 0 where these are not known.")
     repetition_loss: Float = Field(description="Loss that repeated data costs against as many fresh tokens.")
     chinchilla: ChoicePlan = Field(description="The compute-optimal choice of the same loss, which ignores inference.")
-    max_cost_usd: Float | None
-    max_seconds: Float | None
-    max_gpus: Integer | None
 
 
 class HardwarePlan(Frozen):
@@ -165,3 +181,37 @@ class Estimate(Frozen):
     lifetime_usd: Float = Field(description="Training and inference.")
     exposure: dict[Name, Exposure] = Field({}, description="What the run draws of each source.")
     method: Text
+
+
+class Taught(Frozen):
+    """What it takes that earlier runs teach a run (Liu et al. 2023, arXiv 2303.06480), beside learning without them."""
+
+    run: Name
+    teachers: tuple[Name, ...]
+    teacher_parameters: Integer = Field(description="N_T, of all of them that run in a step.")
+    duty: Fraction = Field(description="Share of the steps in which they run.")
+    overhead: Float = Field(description="Their FLOPs as a share of the run's own: duty N_T / (3 N).")
+    break_even: Fraction = Field(
+        description="Share of its steps that the run must save by being taught: overhead / (1 + overhead)."
+    )
+
+
+class SequenceTotals(Frozen):
+    """What all runs of a sequence take together; `low` and `high` are sums of the runs' own."""
+
+    runs: Integer
+    tokens: Integer
+    train_flops: Float
+    hours: Float = Field(description="One run after the other.")
+    hours_low: Float
+    hours_high: Float
+    usd: Float
+    usd_low: Float
+    usd_high: Float
+    energy_kwh: Float
+    co2e_kg: Float
+    inference_usd: Float = Field(description="Of the last run's model, which is the one that serves.")
+    lifetime_usd: Float = Field(description="Training of all runs, and inference of the last.")
+    max_cost_usd: Float | None = Field(description="Caps of the recipe's top level, which hold for all runs together.")
+    max_seconds: Float | None
+    taught: tuple[Taught, ...] = Field(description="Runs that learn from earlier ones.")

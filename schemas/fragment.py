@@ -32,6 +32,7 @@ class Fragment(Frozen):
     claims: tuple[Claim, ...]
     algorithms: tuple[AnyAlgorithm, ...] = ()
     requires: tuple[Requirement, ...] = ()
+    lints: tuple[Requirement, ...] = Field((), description="Advice: what doesn't hold of it is a warning.")
     flops_per_token: Float = Field(
         0.0, description="Added model FLOPs per token, averaged over the run; may be negative."
     )
@@ -49,3 +50,9 @@ class Fragment(Frozen):
         None, description="Bits of one weight of the finished model, scales included, averaged over the model."
     )
     reason: str = Field(description="What was decided, for the provenance of its algorithms.")
+
+    @property
+    def ships_smaller(self) -> bool:
+        """Whether the finished model is changed before it is exported; then a step `compress` does it."""
+        said = (self.shipped_parameters, self.shipped_nonzero, self.shipped_bits)
+        return any(value is not None for value in said)

@@ -10,21 +10,43 @@ from pydantic_core import PydanticCustomError
 from schemas.base import Float, Fraction, Frozen, Integer, Name, Text, short_for
 from schemas.units import Bytes, Count
 
-__all__ = ["Family", "Model", "Objective", "Start", "Tokenizer"]
+__all__ = ["DECODER_KEYS", "RESNET_KEYS", "Family", "Model", "Objective", "ResNetDepth", "Start", "Tokenizer"]
 
-Family = Literal["llama", "gpt2"]
+Family = Literal["llama", "gpt2", "resnet"]
+
+ResNetDepth = Literal[18, 34, 50, 101, 152, 8, 14, 20, 32, 44, 56, 110]
+"""Layers with weights: He et al. 2016, table 1 (18 to 152), and 6 n + 2 of its section 4.2 (8 to 110)."""
 
 
 class Objective(Frozen):
-    """What is learnt. `objective: causal_lm` is short for `{kind: causal_lm}`."""
+    """What is learnt. `objective: classification` is short for `{kind: classification}`."""
 
-    kind: Literal["causal_lm"] = Field("causal_lm", description="causal_lm: predict the next token.")
+    kind: Literal["causal_lm", "classification"] = Field(
+        "causal_lm", description="causal_lm: predict the next token; classification: the class of an image."
+    )
     z_loss: Float = Field(
         0.0,
         ge=0,
         le=1,
         description="Weight of (log Z)^2, which keeps logits from drifting (PaLM, section 5, uses 1e-4); 0 is off.",
     )
+    label_smoothing: Fraction = Field(
+        0.0,
+        lt=1,
+        description="classification: share of the target that is spread evenly over all classes (Szegedy et al. 2016); "
+        "0 is off.",
+    )
+
+    @model_validator(mode="after")
+    def _own_terms(self) -> Objective:
+        key = "z_loss" if self.kind == "classification" else "label_smoothing"
+        if getattr(self, key) > 0:
+            raise PydanticCustomError(
+                "conflict",
+                "`{key}` is no part of the objective `{kind}`",
+                {"key": key, "kind": self.kind, "fix": f"{key}: 0"},
+            )
+        return self
 
 
 class Start(Frozen):
@@ -66,7 +88,31 @@ class Model(Frozen):
         None, description="Begin with trained weights: of an earlier run, a folder or the hub."
     )
     family: Family = Field(
-        "llama", description="llama (RoPE, RMSNorm, SwiGLU) or gpt2 (learned positions, LayerNorm, GELU)."
+        "llama",
+        description="llama (RoPE, RMSNorm, SwiGLU) or gpt2 (learned positions, LayerNorm, GELU); resnet (He et al. 2016) "
+        "for `objective: classification`.",
+    )
+    depth: ResNetDepth | None = Field(
+        None,
+        description="resnet: layers with weights. 18 to 152 have four stages, for photographs; 8, 14, 20, ... have three, "
+        "for small images (He et al. 2016, section 4.2).",
+        examples=[18],
+    )
+    width: Integer | None = Field(
+        None, ge=1, le=4096, description="resnet: channels of the first stage; default 64, of three stages 16."
+    )
+    stem: Literal["imagenet", "small"] | None = Field(
+        None,
+        description="resnet: imagenet is a 7x7 convolution and a pooling, which divide height and width by 4; small is a 3x3 "
+        "convolution. Default: imagenet from images of 64 pixels on, and never with three stages.",
+    )
+    norm: Literal["batch", "group"] = Field(
+        "batch",
+        description="resnet: normalise over the micro-batch, or over 32 groups of channels of one image (Wu & He 2018), which "
+        "no other image changes.",
+    )
+    num_classes: Integer | None = Field(
+        None, ge=2, le=1 << 20, description="resnet: classes; default: those of the sources, where they can be seen."
     )
     size: Literal["auto"] | Annotated[Count, Field(ge=1000, le=10**14)] | None = Field(
         None, description="Parameters, such as 1.3B; `auto` takes the optimum of `budget`.", examples=["auto", "1.3B"]
@@ -98,6 +144,12 @@ class Model(Frozen):
     attention: Literal["sdpa", "eager", "flash_attention_2"] = Field(
         "sdpa", description="Attention kernel; sdpa is torch's own and runs everywhere."
     )
+
+
+RESNET_KEYS = frozenset({"depth", "width", "stem", "norm", "num_classes"})
+"""Keys of `model` that only a resnet has."""
+DECODER_KEYS = frozenset(Model.model_fields) - RESNET_KEYS - {"start", "family"}
+"""Keys of `model` that only a language model has."""
 
 
 class Tokenizer(Frozen):

@@ -7,21 +7,21 @@ checks them too.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from schemas.base import Float, Fraction, Frozen, Integer, Name, Text
 from schemas.curriculum import CurriculumPlan
 from schemas.data import Selection, Source, Transition
-from schemas.evaluation import MLflow, TensorBoard, WandB
-from schemas.forecast import BudgetPlan, ChoicePlan, Estimate, HardwarePlan, LawPlan, ServingPlan
-from schemas.model import Family
+from schemas.evaluation import BiasPlan, MLflow, TensorBoard, WandB
+from schemas.forecast import BudgetPlan, ChoicePlan, Estimate, HardwarePlan, LawPlan, PlainBudget, SequenceTotals, ServingPlan
 from schemas.techniques import AnyAlgorithm
-from schemas.training import OptimizerKind, PrecisionName, ScheduleKind
+from schemas.training import NormFormat, OptimizerKind, ParamFormat, PrecisionName, ScheduleKind
 
 __all__ = [
     "FORMAT_VERSION",
+    "BiasPlan",
     "BudgetPlan",
     "CheckpointsPlan",
     "ChoicePlan",
@@ -30,18 +30,23 @@ __all__ = [
     "EvaluationPlan",
     "ExecutionPlan",
     "HardwarePlan",
+    "ImagePlan",
     "LawPlan",
     "LoggingPlan",
+    "LossScalePlan",
     "ModelPlan",
     "ObjectivePlan",
     "OptimizerPlan",
     "ParallelismPlan",
     "PhasePlan",
+    "PlainBudget",
     "PrecisionPlan",
     "Provenance",
+    "ResNetPlan",
     "RunPlan",
     "SchedulePlan",
     "ScoringPlan",
+    "SequenceTotals",
     "ServingPlan",
     "SlurmPlan",
     "SourceShare",
@@ -61,14 +66,15 @@ StepKind = Literal["tokenizer", "prepare", "score", "logits", "train", "compress
 class ObjectivePlan(Frozen):
     """What is learnt."""
 
-    kind: Literal["causal_lm"]
+    kind: Literal["causal_lm", "classification"]
     z_loss: Float
+    label_smoothing: Fraction
 
 
 class ModelPlan(Frozen):
-    """Exact dimensions. `num_parameters` counts shared matrices once, and equals the built model's count."""
+    """Exact dimensions of a language model. `num_parameters` counts shared matrices once, as the built model does."""
 
-    family: Family
+    family: Literal["llama", "gpt2"]
     num_parameters: Integer
     num_embedding_parameters: Integer
     vocab_size: Integer
@@ -85,6 +91,38 @@ class ModelPlan(Frozen):
     init_std: Float
     attention: Literal["sdpa", "eager", "flash_attention_2"]
     compile: bool
+
+    @property
+    def macs_per_token(self) -> int:
+        """Multiply-adds of the forward pass on one token, by the usual count: each parameter once (Kaplan et al. 2020)."""
+        return self.num_parameters
+
+
+class ResNetPlan(Frozen):
+    """A residual network for images (He et al. 2016, arXiv 1512.03385), as torchvision builds it.
+
+    `num_parameters` and `macs` equal the built model's. Weights have torchvision's names. Of normalisation the weights count,
+    not the running means and variances.
+    """
+
+    family: Literal["resnet"]
+    num_parameters: Integer
+    macs: Integer = Field(description="Multiply-adds of one image's forward pass, of convolutions and the last layer.")
+    depth: Integer
+    block: Literal["basic", "bottleneck"]
+    blocks: tuple[Integer, ...] = Field(description="Residual blocks of each stage.")
+    width: Integer = Field(description="Channels of the first stage; each further one has twice as many.")
+    stem: Literal["imagenet", "small"]
+    norm: Literal["batch", "group"]
+    num_classes: Integer
+    channels: Integer
+    image_size: Integer = Field(description="Height and width, pixels.")
+    compile: bool
+
+    @property
+    def macs_per_token(self) -> int:
+        """Multiply-adds of the forward pass on one sample; an image counts as one token."""
+        return self.macs
 
 
 class StartPlan(Frozen):
@@ -133,8 +171,17 @@ class PhasePlan(Frozen):
         return self.id if self.transition == "step" else self.id.rpartition(".")[0]
 
 
+class ImagePlan(Frozen):
+    """What a network is given of an image: [channels, size, size], (value / 255 - mean) / std of each channel."""
+
+    size: Integer
+    channels: Literal[1, 3]
+    mean: tuple[Float, ...]
+    std: tuple[Float, ...]
+
+
 class DataPlan(Frozen):
-    """Sources and exact draws. A sample is `sequence_length` tokens."""
+    """Sources and exact draws. A sample is `sequence_length` tokens; an image is a sample of one."""
 
     sequence_length: Integer
     sources: dict[Name, Source]
@@ -142,6 +189,7 @@ class DataPlan(Frozen):
     shuffle_block: Integer
     curricula: dict[Name, CurriculumPlan] = Field(description="By source; the others are read in random order.")
     selection: Selection
+    image: ImagePlan | None = Field(None, description="null: the samples are no images.")
 
 
 class OptimizerPlan(Frozen):
@@ -175,12 +223,21 @@ class TrainingPlan(Frozen):
     deterministic: bool
 
 
-class PrecisionPlan(Frozen):
-    """Number formats of parameters, matrix products and gradient sums."""
+class LossScalePlan(Frozen):
+    """Scaling of the loss in fp16; gradients are divided by it before they are clipped."""
 
-    param: Literal["fp32"]
+    initial: Float
+    growth_interval: Integer
+
+
+class PrecisionPlan(Frozen):
+    """Number formats of parameters, matrix products, gradient sums and norms."""
+
+    param: ParamFormat
     compute: PrecisionName
     reduce: Literal["fp32", "bf16", "fp16"]
+    norms: NormFormat = "full"
+    loss_scale: LossScalePlan | None = Field(None, description="Only where matrix products are in fp16.")
 
 
 class ParallelismPlan(Frozen):
@@ -205,6 +262,8 @@ class EvaluationPlan(Frozen):
     max_tokens: Integer
     prompts: tuple[Text, ...]
     max_new_tokens: Integer
+    retention: tuple[Name, ...] = Field((), description="Sources of which is measured what the training forgot.")
+    bias: BiasPlan | None = None
 
 
 class CheckpointsPlan(Frozen):
@@ -290,9 +349,9 @@ class RunPlan(Frozen):
     )
     start: StartPlan | None = Field(None, description="Trained weights to begin with; null: random ones.")
     objective: ObjectivePlan
-    model: ModelPlan
-    tokenizer: TokenizerPlan
-    budget: BudgetPlan
+    model: Annotated[ModelPlan | ResNetPlan, Field(discriminator="family")]
+    tokenizer: TokenizerPlan | None = Field(description="null: the samples are no text.")
+    budget: BudgetPlan | PlainBudget
     data: DataPlan
     training: TrainingPlan
     precision: PrecisionPlan
@@ -309,11 +368,35 @@ class RunPlan(Frozen):
     earlier: tuple[RunPlan, ...] = Field(
         (), description="The runs of the sequence before this one, each without its own."
     )
+    totals: SequenceTotals | None = Field(
+        None, description="What all runs take together, in the last one's plan; null where there is no sequence."
+    )
 
     @property
     def decoder(self) -> ModelPlan:
         """The model of a language model's plan."""
+        if not isinstance(self.model, ModelPlan):
+            raise TypeError(f"a {self.model.family} is no language model")
         return self.model
+
+    @property
+    def law_budget(self) -> BudgetPlan:
+        """The budget of a language model's plan, with what the scaling law says."""
+        if not isinstance(self.budget, BudgetPlan):
+            raise TypeError("no scaling law holds for this model")
+        return self.budget
+
+    @property
+    def resnet(self) -> ResNetPlan:
+        """The model of an image classifier's plan."""
+        if not isinstance(self.model, ResNetPlan):
+            raise TypeError(f"a {self.model.family} is no residual network")
+        return self.model
+
+    @property
+    def is_classifier(self) -> bool:
+        """Whether images are classified; else it is a language model."""
+        return self.objective.kind == "classification"
 
     @property
     def runs(self) -> tuple[RunPlan, ...]:
@@ -357,6 +440,8 @@ class RunPlan(Frozen):
                 found.append(f"step {step.id} reads a step that does not come before it")
         if len(set(ids)) != len(ids):
             found.append("two steps have one id")
-        if self.tokenizer.vocab_size > self.model.vocab_size:
+        if self.is_classifier != isinstance(self.model, ResNetPlan) or self.is_classifier != (self.tokenizer is None):
+            found.append("objective, model and tokenizer are not of one kind")
+        elif self.tokenizer is not None and self.tokenizer.vocab_size > self.decoder.vocab_size:
             found.append("the tokenizer has more tokens than the model has rows")
         return found

@@ -19,6 +19,7 @@ __all__ = ["bound_values", "last_step", "parts_at", "resume_conflicts"]
 # Dotted path -> why a checkpoint can't be continued when it differs.
 _BOUND: Final[dict[str, str]] = {
     "seed": "the order of the data would change, so samples would be repeated and others left out",
+    "start": "the training began with other weights",
     "model.family": "the weights have other names and shapes",
     "model.vocab_size": "the embedding has another shape",
     "model.hidden_size": "the weights have other shapes",
@@ -30,9 +31,18 @@ _BOUND: Final[dict[str, str]] = {
     "model.tie_embeddings": "the output layer is shared in one and not in the other",
     "model.rope_theta": "positions would mean something else to the trained weights",
     "model.norm_eps": "the trained weights would compute something else",
+    "model.block": "the weights have other shapes",
+    "model.blocks": "the model has other layers",
+    "model.width": "the weights have other shapes",
+    "model.stem": "the first convolution has another shape",
+    "model.norm": "the layers between convolutions are others",
+    "model.num_classes": "the last layer has another shape",
+    "model.channels": "the first convolution has another shape",
+    "model.image_size": "images would be scaled otherwise",
     "tokenizer": "token ids would mean other words",
     "data.sequence_length": "samples are cut otherwise, so the place in the data is lost",
     "data.sources": "the samples behind the place in the data would be others",
+    "data.image": "images would be scaled or coloured otherwise",
     "data.selection": "the samples behind the place in the data would be others",
     "data.shuffle_block": "the order of the samples of each source would change",
     "data.curricula": "samples would have been drawn in another order so far; a time in tok doesn't move with the run's length",
@@ -42,6 +52,8 @@ _BOUND: Final[dict[str, str]] = {
     "precision.param": "the weights are stored in another format",
     "algorithms": "the techniques' state in the checkpoint belongs to other settings",
 }
+_ABSENT: Final = object()
+"""A family has its own dimensions: what a plan doesn't have binds nothing."""
 _PHASES: Final = "data.phases"
 _TRAINED_TOKENIZER: Final = "the tokenizer is trained on all sources, so with this one token ids would mean other words"
 # Of a source, what the plan checks or orders by, and not which samples it has.
@@ -64,8 +76,11 @@ def bound_values(plan: RunPlan) -> dict[str, Any]:
     for path in _BOUND:
         value: Any = content
         for key in path.split("."):
-            value = value[key]
-        bound[path] = value
+            value = value.get(key, _ABSENT)
+            if value is _ABSENT:
+                break
+        else:
+            bound[path] = value
     return bound
 
 
@@ -81,7 +96,7 @@ def resume_conflicts(old: RunPlan, new: RunPlan, token: int | None = None) -> tu
     found = [
         (path, _TRAINED_TOKENIZER if path == "data.sources" and _only_adds(before, after) else reason)
         for path, reason in _BOUND.items()
-        if not _allowed(path, before, after) and before[path] != after[path]
+        if not _allowed(path, before, after) and before.get(path) != after.get(path)
     ]
     step_tokens = old.training.global_batch_tokens
     if not found and (step_tokens if token is None else token) > (last := parts_at(old, new)):
@@ -92,9 +107,13 @@ def resume_conflicts(old: RunPlan, new: RunPlan, token: int | None = None) -> tu
 def _allowed(path: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
     """Whether sources that only one of the plans has change nothing: they are drawn later, or would have been.
 
-    A tokenizer that is trained on the sources is another one with other sources; one that exists is not.
+    A tokenizer that is trained on the sources is another one with other sources; one that exists is not. Classes of images are
+    numbered over all sources, so another one may number them anew.
     """
-    return path == "data.sources" and after["tokenizer"]["kind"] != "bpe" and _only_adds(before, after)
+    tokenizer = after["tokenizer"]
+    return (
+        path == "data.sources" and tokenizer is not None and tokenizer["kind"] != "bpe" and _only_adds(before, after)
+    )
 
 
 def _only_adds(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:

@@ -14,7 +14,10 @@ from schemas.units import Time, Tokens, TrainingTime
 
 __all__ = [
     "Optimizer",
+    "LossScale",
+    "NormFormat",
     "OptimizerKind",
+    "ParamFormat",
     "Precision",
     "PrecisionName",
     "Schedule",
@@ -28,6 +31,8 @@ OptimizerKind = Literal["adamw", "decoupled_adamw", "decoupled_lionw", "sgd"]
 ScheduleKind = Literal["cosine", "linear", "constant", "inverse_sqrt"]
 ShardingKind = Literal["auto", "none", "gradients", "full", "hybrid"]
 PrecisionName = Literal["fp32", "bf16", "fp16", "fp8"]
+ParamFormat = Literal["fp32", "bf16"]
+NormFormat = Literal["full", "low"]
 _Decay = Annotated[Fraction, Field(lt=1)]
 
 
@@ -131,12 +136,32 @@ class Training(Frozen):
         return self
 
 
+class LossScale(Frozen):
+    """Scaling of the loss in fp16: halved when a gradient overflows, doubled after a while without (Micikevicius 2017)."""
+
+    initial: Float = Field(65_536.0, ge=1, le=1 << 24, description="Scale of the first step.")
+    growth_interval: Integer = Field(
+        2_000, ge=1, le=1 << 30, description="Steps without overflow after which the scale is doubled."
+    )
+
+
 class Precision(Frozen):
     """Number formats. `precision: bf16` is short for `{compute: bf16}`."""
 
     compute: PrecisionName | None = Field(
-        None, description="Format of matrix products; default: the best that the hardware has (fp32 on a CPU)."
+        None,
+        description="Format of matrix products; default: the best of bf16, fp16 and fp32 that the hardware has (fp32 on a CPU)."
+        " fp8: products of the blocks' linear layers in fp8, the rest in bf16.",
+    )
+    param: ParamFormat = Field(
+        "fp32",
+        description="Format in which weights are kept. bf16 halves weights, gradients and optimizer states, and rounds updates"
+        " away that are smaller than 1/256 of their weight.",
     )
     reduce: Literal["fp32", "bf16", "fp16"] = Field(
         "fp32", description="Format in which gradients are summed over devices (FSDP)."
     )
+    norms: NormFormat = Field(
+        "full", description="low: layer norms in the format of matrix products, which is faster (gpt2; llama has none)."
+    )
+    loss_scale: LossScale | None = Field(None, description="fp16: scaling of the loss, which it always has.")

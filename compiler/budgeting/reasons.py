@@ -14,7 +14,7 @@ __all__ = ["reasons"]
 def reasons(draft: Draft) -> dict[str, Because]:
     """Path inside the section -> the recipe's line, or the formula and its source."""
     law, fit = draft.targets.known.law, draft.targets.known.fit
-    dollars = draft.budget.objective == "dollars"
+    dollars = draft.law_budget.objective == "dollars"
     cost = "6 N D + 2 N K in dollars" if dollars else "6 N D + 2 N T"
     found = draft.targets.found
     moved = f", moved to {found.binding}" if found is not None and found.binding else ""

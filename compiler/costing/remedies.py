@@ -67,10 +67,13 @@ class _Bench:
 
     def remedy(self, lines: str, draft: Draft) -> Remedy:
         """The words for a trial that meets the limits."""
-        before, after, estimate = self.draft.budget, draft.budget, draft.sections["estimate"]
+        estimate = draft.sections["estimate"]
         text = f"{lines} takes {format_seconds(estimate.hours * 3600)}"
         if estimate.usd > 0:
             text += f" and {format_usd(estimate.usd)}"
+        if draft.is_classifier:  # no law says what another length does to the loss
+            return Remedy(text, 0.0, estimate.usd)
+        before, after = self.draft.law_budget, draft.law_budget
         if abs(after.loss - before.loss) >= _SAME_LOSS and not (before.extrapolated or after.extrapolated):
             text += f", loss {after.loss:.3f} instead of {before.loss:.3f}"
         return Remedy(text, after.loss, estimate.usd)
@@ -80,7 +83,7 @@ def remedies(draft: Draft, start: Draft, replan: Replan, worst: Worst) -> tuple[
     """Changes that meet all limits, those that keep the loss first and the cheapest of them first."""
     bench = _Bench(draft, start, replan, worst)
     found = _changes(bench) or _on_fewer_devices(bench)
-    loss = draft.budget.loss
+    loss = 0.0 if draft.is_classifier else draft.law_budget.loss
     return tuple(sorted(found, key=lambda r: (max(0.0, r.loss - loss) >= _SAME_LOSS, round(r.loss, 3), r.usd)))
 
 
@@ -212,7 +215,7 @@ def _three(value: float) -> str:
 
 def _higher_loss(bench: _Bench, loss: float, scale: float) -> float:
     """A loss that takes about `scale` of the training."""
-    least = bench.draft.budget.law.e
+    least = bench.draft.law_budget.law.e
     return math.ceil((least + (loss - least) * math.pow(scale, -_LOSS_EXPONENT)) * 1000) / 1000
 
 

@@ -32,6 +32,10 @@ _BPE_BYTES_PER_CORE_SECOND: Final = 0.4e6
 _MOST_BPE_BYTES_PER_SECOND: Final = 4e6
 # A forward pass, of forward and backward together.
 _FORWARD: Final = 1 / 3
+# Steps that come after the training.
+_AFTER: Final = ("compress", "evaluate", "compare", "export")
+# Forward passes of one microbatch that time the finished model and what is shipped; runtime/shipping.py.
+_TIMED_PASSES: Final = 16
 # Cores that prepare data: the laptop's, or those that launch/slurm.sbatch asks for beside each GPU.
 _CPU_CORES: Final = 2
 _CORES_PER_GPU: Final = 4
@@ -75,9 +79,9 @@ def costs_of(draft: Draft, step_seconds: float) -> Costs:
     others = _other_steps(draft, step_seconds)
     times = Times(
         startup=_startup(draft, step_seconds),
-        prepare=sum(seconds for name, seconds in others.items() if name not in ("evaluate", "export")),
+        prepare=sum(seconds for name, seconds in others.items() if name not in _AFTER),
         training=training,
-        evaluation=during + others["evaluate"] + others.get("export", 0.0),
+        evaluation=during + sum(others.get(name, 0.0) for name in _AFTER),
         checkpoints=math.ceil(steps / saves) * saving.save,
         restarts=restarts(training + during, saving.interval, saving.save, saving.restart, saving.mtbf),
     )
@@ -125,10 +129,10 @@ def _evaluation(draft: Draft, step_seconds: float) -> float:
 
 
 def _other_steps(draft: Draft, step_seconds: float) -> dict[str, float]:
-    """Seconds of the steps but the training: `tokenizer`, `prepare` and `score` of sources, `evaluate`, `export`."""
+    """Seconds of the steps but the training: `tokenizer`, `prepare` and `score` of sources, and those after it."""
     cores = _CPU_CORES if draft.device.is_cpu else _CORES_PER_GPU * min(draft.hardware.per_node, draft.hardware.count)
-    found = {"tokenizer": PREPARE_START_SECONDS}
-    if draft.tokenizer.kind == "bpe":
+    found = {} if draft.is_classifier else {"tokenizer": PREPARE_START_SECONDS}
+    if not draft.is_classifier and draft.tokenizer.kind == "bpe":
         rate = min(_MOST_BPE_BYTES_PER_SECOND, _BPE_BYTES_PER_CORE_SECOND * cores)
         found["tokenizer"] += draft.tokenizer.max_bytes / rate
     for name, source in draft.data.sources.items():
@@ -137,11 +141,23 @@ def _other_steps(draft: Draft, step_seconds: float) -> dict[str, float]:
     for name, curriculum in draft.data.curricula.items():
         tasks = draft.recipe.launch.scoring.tasks or cores
         found[f"score {name}"] = score_seconds(curriculum.metric, _tokens_of(draft, name), tasks)
-    # The untrained and the trained model both read the held-out text.
-    share = 2 * _heldout_tokens(draft) / draft.training.global_batch_tokens
+    whole = checkpoint_seconds(checkpoint_bytes(draft.model.num_parameters, states=0))
+    smaller = any(fragment.ships_smaller for fragment in draft.fragments)
+    if smaller:
+        timed = _TIMED_PASSES * draft.microbatch / draft.training.global_batch_samples
+        passes = timed * step_seconds * draft.hardware.count * _FORWARD
+        found["compress"] = PREPARE_START_SECONDS + 2 * whole + passes  # written both as trained and as shipped
+    # The untrained, the trained and the shipped model all read the held-out text.
+    share = (2 + smaller) * _heldout_tokens(draft) / draft.training.global_batch_tokens
     found["evaluate"] = PREPARE_START_SECONDS + share * step_seconds * draft.hardware.count * _FORWARD
+    bias = draft.sections["evaluation"].bias
+    if bias is not None:
+        # The reference once, and of this run and its replicates what is trained and what is shipped.
+        models = 1 + (1 + len(bias.replicates)) * ((bias.against != "uncompressed") + smaller)
+        read = models * _heldout_tokens(draft) / draft.training.global_batch_tokens
+        found["compare"] = PREPARE_START_SECONDS + read * step_seconds * draft.hardware.count * _FORWARD
     if draft.recipe.checkpoints.export:
-        found["export"] = checkpoint_seconds(checkpoint_bytes(draft.model.num_parameters, states=0))
+        found["export"] = whole
     return found
 
 

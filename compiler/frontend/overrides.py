@@ -78,17 +78,26 @@ def _set(node: Node | None, path: Sequence[Segment], value: Node, number: int) -
             entries[segment.key] = Entry(place, _set(old.node if old else None, rest, value, number))
         return replace(mapping(entries, node.place), broken=node.broken)
     if isinstance(node.value, tuple):
-        if not isinstance(segment.key, int) or segment.key >= len(node.value):
+        index = _index(node.value, segment.key)
+        if index is None:
             raise _refused(
                 f"this is a list of {len(node.value)}; its items are [0], [1], ...",
                 place,
                 "--set data.mixture[0].weights.web=0.5",
             )
         items = list(node.value)
-        items[segment.key] = _set(items[segment.key], rest, value, number)
+        items[index] = _set(items[index], rest, value, number)
         return replace(sequence(items, node.place), broken=node.broken)
     raise _refused(
         f"the recipe says `{node.text[:40]}` above this key, which is no mapping",
         place,
         "override the whole value: --set 'a.b={c: 1}'",
     )
+
+
+def _index(items: Sequence[Node], key: str | int) -> int | None:
+    """The item that a key means: by its place (`[1]` or `.1`), or by its `name`, as the runs of a sequence have."""
+    if isinstance(key, str):
+        names = [name.value if (name := item.child("name")) is not None else None for item in items]
+        key = names.index(key) if key in names else int(key) if key.isascii() and key.isdigit() else -1
+    return key if 0 <= key < len(items) else None

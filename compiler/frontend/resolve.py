@@ -13,7 +13,7 @@ from typing import Final, NoReturn
 from compiler.frontend.load import load
 from compiler.frontend.overrides import apply_overrides
 from compiler.frontend.spans import OVERRIDES, RecipeError, SpanIndex
-from compiler.frontend.tree import MAX_DEPTH, MAX_VALUES, Entry, Node, PathKey, Plain, mapping, walk
+from compiler.frontend.tree import MAX_DEPTH, MAX_VALUES, Entry, Node, PathKey, Plain, mapping, merge, walk
 from compiler.frontend.variables import Expander, references
 from compiler.frontend.yaml_errors import ReadError
 from schemas.diagnostics import Diagnostic
@@ -122,7 +122,7 @@ class _Reader:
         self._open.append((identity, label))
         layers = [self.read(path.parent / str(base.value), base) for base in self._bases(root)]
         if layers:
-            root = reduce(_merge, [*layers, root])
+            root = reduce(_over, [*layers, root])
             _check_size(root)
         self._open.pop()
         self._done[identity] = root
@@ -163,22 +163,9 @@ def _text(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "replace")
 
 
-def _merge(base: Node, over: Node) -> Node:
-    """Mappings merge deeply; lists and single values replace; null takes an inherited key away."""
-    if not isinstance(base.value, Mapping) or not isinstance(over.value, Mapping):
-        return over
-    entries = dict(base.value)
-    for key, entry in over.value.items():
-        if key == "extends":
-            continue
-        old = entries.get(key)
-        if old is not None and entry.node.value is None and not entry.node.broken:
-            del entries[key]
-        elif old is not None:
-            entries[key] = Entry(entry.key, _merge(old.node, entry.node))
-        else:
-            entries[key] = entry
-    return replace(mapping(entries, over.place), broken=base.broken or over.broken)
+def _over(base: Node, over: Node) -> Node:
+    """A recipe over one that it extends; `extends` itself is not inherited."""
+    return merge(base, over, without=("extends",))
 
 
 def _put_variables(root: Node, files: frozenset[str], mentioned: frozenset[str]) -> tuple[Node, tuple[Diagnostic, ...]]:

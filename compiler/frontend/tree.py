@@ -6,7 +6,7 @@ bookkeeping: it travels with the value.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeAlias
 
@@ -22,6 +22,7 @@ __all__ = [
     "Plain",
     "Scalar",
     "mapping",
+    "merge",
     "sequence",
     "walk",
 ]
@@ -116,3 +117,27 @@ def walk(node: Node, path: PathKey = ()) -> Iterator[tuple[PathKey, Node]]:
     elif isinstance(node.value, tuple):
         for index, item in enumerate(node.value):
             yield from walk(item, (*path, index))
+
+
+def merge(base: Node, over: Node, without: Collection[str] = ()) -> Node:
+    """One mapping over another: mappings merge deeply, lists and single values replace, null takes an inherited key away.
+
+    Args:
+        base: what is inherited.
+        over: what wins; values keep their places.
+        without: keys right in `over` that stay out.
+    """
+    if not isinstance(base.value, Mapping) or not isinstance(over.value, Mapping):
+        return over
+    entries = dict(base.value)
+    for key, entry in over.value.items():
+        if key in without:
+            continue
+        old = entries.get(key)
+        if old is not None and entry.node.value is None and not entry.node.broken:
+            del entries[key]
+        elif old is not None:
+            entries[key] = Entry(entry.key, merge(old.node, entry.node))
+        else:
+            entries[key] = entry
+    return replace(mapping(entries, over.place), broken=base.broken or over.broken)

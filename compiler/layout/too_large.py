@@ -131,7 +131,7 @@ def _largest_model(draft: Draft, w: Workload) -> float | None:
 
 
 def _sized(draft: Draft, w: Workload, parameters: float) -> Workload:
-    model = draft.model
+    model = draft.decoder
     start = Dimensions(
         family=model.family,
         vocabulary=model.vocab_size,

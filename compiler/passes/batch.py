@@ -8,6 +8,7 @@ from compiler.budgeting.aim import ESTIMATED, Aim
 from compiler.budgeting.lines import line_for, line_for_tokens, place_of
 from compiler.draft import Batch, Draft
 from compiler.estimate.law.scaling_law import train_flops
+from compiler.passes.images import images_batch
 from schemas.budget import TARGETS
 from schemas.diagnostics import Diagnostic
 from schemas.units import format_count, format_tokens
@@ -168,6 +169,8 @@ def _epoch_tokens(draft: Draft) -> int | None:
 
 def batch(draft: Draft) -> Draft:
     """Fill the intermediate `batch`."""
+    if draft.is_classifier:
+        return images_batch(draft)
     draft = _conflict(draft)
     duration, length = draft.recipe.training.duration, draft.recipe.data.sequence_length
     epoch_tokens = _epoch_tokens(draft)

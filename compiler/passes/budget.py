@@ -7,6 +7,7 @@ import math
 from compiler.draft import Draft
 from compiler.estimate.law.optimum import Market, Unreachable
 from compiler.estimate.law.scaling_law import Point, inference_flops, train_flops
+from compiler.passes.images import images_budget
 from compiler.passes.targets import objective_of
 from schemas.diagnostics import Severity
 from schemas.plan import BudgetPlan, ChoicePlan
@@ -25,6 +26,8 @@ _SNAP = 0.05
 
 def budget(draft: Draft) -> Draft:
     """Note the budget without the dollars of a lifetime, as `unpriced`: those need the estimate, which needs the tokens."""
+    if draft.is_classifier:
+        return images_budget(draft)
     said, targets = draft.recipe.budget, draft.targets
     n, tokens, market, known = draft.model.num_parameters, draft.batch.total_tokens, targets.market, targets.known
     draft = _check_limits(_warn(draft))

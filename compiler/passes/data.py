@@ -10,9 +10,14 @@ from compiler.mixing.phases import phases
 from compiler.mixing.upsampling import upsampled
 from compiler.mixing.weights import check_weights
 from compiler.provenance import Because, From, Reason
-from schemas.plan import DataPlan
+from schemas.plan import DataPlan, ImagePlan
 
 __all__ = ["data"]
+
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""Mean and deviation of each channel over ImageNet's training images, from 0 to 1, as torchvision's models expect."""
+_GREY = ((0.5,), (0.5,))
+_NORMALISED = Reason("colours by ImageNet's mean and deviation, as torchvision's models expect; grey from -1 to 1")
 
 
 def data(draft: Draft) -> Draft:
@@ -31,6 +36,7 @@ def data(draft: Draft) -> Draft:
         shuffle_block=said.shuffle_block,
         curricula=paced,
         selection=said.selection,
+        image=_image(draft),
     )
     why = {f"phases[{i}]": _because(span) for i, span in enumerate(origins)}
     why["curricula"] = Reason("the recipe gives no curriculum")
@@ -38,7 +44,23 @@ def data(draft: Draft) -> Draft:
         why[draft.path("curricula", name)] = From(draft.path(*home(draft, name)))
     for name in section.sources:
         why[draft.path("sources", name)] = From(draft.path("data", "sources", name))
+        if draft.is_classifier and draft.spans.key("data", "sources", name, "tokens") is None:
+            why[draft.path("sources", name, "tokens")] = Reason("images that the source shows; null where it can't be seen")
+    if draft.is_classifier:
+        why |= {"sequence_length": Reason("an image is one sample and counts as one token"), "image": _NORMALISED}
+        why |= {"selection": Reason("for text"), **{f"image.{key}": From(f"data.image.{key}") for key in ("size", "channels")}}
+    else:
+        why["image"] = Reason("the samples are text")
     return draft.fill("data", section, why)
+
+
+def _image(draft: Draft) -> ImagePlan | None:
+    """How images are brought to one form."""
+    if not draft.is_classifier:
+        return None
+    said = draft.recipe.data.image
+    mean, std = _IMAGENET if said.channels == 3 else _GREY
+    return ImagePlan(size=said.size, channels=said.channels, mean=mean, std=std)
 
 
 def _because(span: Span) -> Because:

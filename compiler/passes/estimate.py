@@ -7,11 +7,12 @@ from typing import Final
 from compiler.costing.site import known_site
 from compiler.costing.times import Costs, costs_of
 from compiler.draft import Draft
+from compiler.estimate.convnet import memory_of, speed_of
 from compiler.estimate.cost import OVERHEAD_SPREAD, Times, best_interval_seconds, co2e_kg, energy_kwh, restarts
-from compiler.estimate.memory.peak import budget_bytes, peak
+from compiler.estimate.memory.peak import MemoryEstimate, budget_bytes, peak
 from compiler.estimate.speed.predict import Speed, speed
-from compiler.estimate.workload import Workload
 from compiler.mixing.exposure import exposure
+from compiler.passes.images import step_of
 from compiler.passes.parallelism import workload
 from compiler.provenance import Because, From, Reason
 from schemas.diagnostics import Severity
@@ -42,8 +43,8 @@ def _integers(parts: dict[str, float], total: int) -> dict[str, int]:
     return whole | {largest: whole[largest] + total - sum(whole.values())}
 
 
-def _section(draft: Draft, w: Workload, fast: Speed, costs: Costs) -> Estimate:
-    hardware, times, memory = draft.hardware, costs.times, peak(w)
+def _section(draft: Draft, memory: MemoryEstimate, fast: Speed, costs: Costs) -> Estimate:
+    hardware, times = draft.hardware, costs.times
     quick = times.at(fast.high / fast.tokens_per_s_per_gpu, 1 / OVERHEAD_SPREAD)
     slow = times.at(fast.low / fast.tokens_per_s_per_gpu, OVERHEAD_SPREAD)
     usd = _usd(times, hardware)
@@ -131,10 +132,15 @@ def _reasons(fast: Speed) -> dict[str, Because]:
 
 def estimate(draft: Draft) -> Draft:
     """Fill `estimate`, and note the `costs` that the graph of steps takes its seconds from."""
-    w = workload(draft, layout=draft.parallelism, microbatch=draft.training.microbatch)
     draft, site = known_site(draft)
-    fast = speed(w, measured_mfu=draft.recipe.hardware.mfu, site=site)
+    measured_mfu = draft.recipe.hardware.mfu
+    if draft.is_classifier:
+        step = step_of(draft, draft.training.microbatch)
+        fast, memory = speed_of(step, measured_mfu), memory_of(step)
+    else:
+        w = workload(draft, layout=draft.parallelism, microbatch=draft.training.microbatch)
+        fast, memory = speed(w, measured_mfu=measured_mfu, site=site), peak(w)
     step_seconds = sum(fast.seconds.values())
     costs = costs_of(draft, step_seconds)
     draft = _check_saving(draft, costs, step_seconds)
-    return draft.note("costs", costs).fill("estimate", _section(draft, w, fast, costs), _reasons(fast))
+    return draft.note("costs", costs).fill("estimate", _section(draft, memory, fast, costs), _reasons(fast))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from compiler.budgeting.aim import ESTIMATED
 from compiler.budgeting.reasons import reasons
 from compiler.draft import Draft
+from compiler.provenance import From, Reason
 from schemas.plan import ChoicePlan
 from schemas.units import format_seconds, format_usd
 
@@ -19,7 +20,9 @@ _TOLERANCE = 1.01
 
 def lifetime(draft: Draft) -> Draft:
     """Fill `budget`: what passes/budget.py noted, with dollars, the estimate's for training, the demand's for serving."""
-    budget, usd = draft.budget, draft.sections["estimate"].usd
+    if draft.is_classifier:
+        return _of_images(draft)
+    budget, usd = draft.law_budget, draft.sections["estimate"].usd
     per_flop = usd / budget.train_flops
     per_parameter = budget.inference_usd / draft.model.num_parameters
 
@@ -35,6 +38,21 @@ def lifetime(draft: Draft) -> Draft:
         }
     )
     return _too_small(draft.fill("budget", section, reasons(draft)))
+
+
+def _of_images(draft: Draft) -> Draft:
+    """Fill `budget` of a classifier, whose life is its training: no law has other choices, and nothing is known of its serving."""
+    usd = draft.sections["estimate"].usd
+    why = {
+        "": Reason("images of the run; no scaling law holds for classifiers"),
+        "train_flops": Reason("6 for each multiply-add of an image's forward pass"),
+        "unique_tokens": Reason("images of the sources without those held out"),
+        "lifetime_usd": Reason("the estimate of the training"),
+        "max_cost_usd": From("budget.max_cost"),
+        "max_seconds": From("budget.max_hours"),
+        "max_gpus": From("budget.max_gpus"),
+    }
+    return draft.fill("budget", draft.budget.model_copy(update={"lifetime_usd": usd}), why)
 
 
 def paid_device_seconds(draft: Draft) -> float:
@@ -92,7 +110,7 @@ def _too_small(draft: Draft) -> Draft:
     short = spent(draft)
     if short is None or any(found.code == "RC301" for found in draft.findings):
         return draft
-    if short.taken < short.target / 2 and not draft.budget.binding:
+    if short.taken < short.target / 2 and not draft.law_budget.binding:
         return draft.find(
             draft.diagnostic(
                 "RC301",

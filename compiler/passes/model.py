@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from compiler.draft import Draft
+from compiler.draft import Beginning, Draft
 from compiler.estimate.architecture import (
     Dimensions,
     count_embedding,
@@ -12,10 +12,11 @@ from compiler.estimate.architecture import (
     pad_vocabulary,
     solve,
 )
+from compiler.passes.resnet import resnet
 from compiler.passes.targets import FALLBACK_PARAMETERS
 from compiler.provenance import Because, From, Reason
 from schemas.diagnostics import Severity
-from schemas.plan import ModelPlan
+from schemas.plan import ModelPlan, ResNetPlan
 from schemas.units import format_count
 
 __all__ = ["model"]
@@ -114,8 +115,38 @@ def _check(draft: Draft, d: Dimensions) -> Draft:
     return draft
 
 
+def _as_started(draft: Draft, beginning: Beginning, trained: ModelPlan | ResNetPlan) -> Draft:
+    """Fill `model` with the dimensions of the weights that the run starts from."""
+    said = draft.recipe.model
+    own: dict[str, object] = {"compile": draft.recipe.training.compile}
+    why: dict[str, Because] = {
+        key: Reason(f"as in {beginning.name}, whose weights the run starts from") for key in type(trained).model_fields
+    }
+    why["compile"] = From("training.compile")
+    if isinstance(trained, ModelPlan):
+        own["attention"] = said.attention
+        why["attention"] = From("model.attention")
+        if "dropout" in said.model_fields_set:
+            own["dropout"], why["dropout"] = said.dropout, From("model.dropout")
+        length = draft.recipe.data.sequence_length
+        if trained.family == "llama" and length > trained.max_sequence_length:
+            own["max_sequence_length"], why["max_sequence_length"] = length, From("data.sequence_length")
+        if trained.vocab_size < draft.tokenizer.vocab_size:
+            tokens = draft.tokenizer.vocab_size
+            message = f"the tokenizer has {tokens} tokens, {beginning.name} only {trained.vocab_size} rows for them"
+            help_ = "delete the line: the tokenizer follows the start"
+            draft = draft.find(draft.diagnostic("RC406", message, "tokenizer", help=help_))
+            own["vocab_size"] = pad_vocabulary(tokens)
+    return _check_family(draft).fill("model", trained.model_copy(update=own), why)
+
+
 def model(draft: Draft) -> Draft:
     """Fill `model`."""
+    beginning = draft.beginning
+    if beginning is not None and beginning.model is not None:
+        return _as_started(draft, beginning, beginning.model)
+    if draft.is_classifier:
+        return resnet(draft)
     said = draft.recipe.model
     fixed = frozenset(name for name, key in _KEYS.items() if getattr(said, key) is not None)
     if draft.targets.parameters == 0 and not {"hidden", "layers"} <= fixed:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from typing import Final
 
+from compiler.bias import bias_plan
 from compiler.costing.times import saving_of
 from compiler.draft import Draft
 from compiler.estimate.cost import best_interval_seconds
 from compiler.estimate.speed.predict import speed
+from compiler.passes.images import step_seconds_of
 from compiler.passes.parallelism import workload
 from compiler.provenance import Because, From, Reason
 from schemas.plan import CheckpointsPlan, EvaluationPlan, ExecutionPlan, LoggingPlan, ScoringPlan, SlurmPlan
@@ -30,22 +32,27 @@ def evaluation(draft: Draft) -> Draft:
     """Fill `evaluation`."""
     said = draft.recipe.evaluation
     draft, steps = _interval(draft, said.interval, "evaluation")
+    draft, bias, why = bias_plan(draft)
     section = EvaluationPlan(
         holdout=said.holdout,
         interval_steps=steps,
         max_tokens=said.max_tokens,
         prompts=said.prompts,
         max_new_tokens=said.max_new_tokens,
+        bias=bias,
     )
-    return draft.fill("evaluation", section, {"interval_steps": From("evaluation.interval", str(said.interval))})
+    return draft.fill("evaluation", section, {"interval_steps": From("evaluation.interval", str(said.interval)), **why})
 
 
 def _usual_saves(draft: Draft) -> tuple[int, Because]:
     """Steps between checkpoints where the recipe doesn't say: a tenth of the run, unless saving or failures cost too much."""
     training = draft.training
     tenth = max(1, round(training.steps / 10))
-    w = workload(draft, layout=draft.parallelism, microbatch=training.microbatch)
-    step_seconds = sum(speed(w, measured_mfu=draft.recipe.hardware.mfu).seconds.values())
+    if draft.is_classifier:
+        step_seconds = step_seconds_of(draft)
+    else:
+        w = workload(draft, layout=draft.parallelism, microbatch=training.microbatch)
+        step_seconds = sum(speed(w, measured_mfu=draft.recipe.hardware.mfu).seconds.values())
     saving = saving_of(draft, step_seconds, tenth)
     cheap = min(training.steps, math.ceil(saving.save / step_seconds / _MOST_SAVING))
     best = best_interval_seconds(saving.save, saving.mtbf) / step_seconds

@@ -9,6 +9,7 @@ from compiler.draft import Draft
 from compiler.estimate.workload import Layout, Numerics, Shape, Workload
 from compiler.layout.choice import choose, layouts, why
 from compiler.layout.too_large import too_large
+from compiler.passes.images import images_parallelism
 from compiler.provenance import Because, From, Reason
 from schemas.diagnostics import Diagnostic
 from schemas.plan import ModelPlan, ParallelismPlan, PrecisionPlan
@@ -41,20 +42,25 @@ def shape_of(model: ModelPlan) -> Shape:
 
 
 def numerics_of(precision: PrecisionPlan, optimizer: OptimizerKind) -> Numerics:
-    """Formats and bytes: fp32 weights, gradients and states; weights are used in 16 bits unless products are in fp32."""
+    """Formats and bytes of weights, gradients and states: 4 each, or 2 where weights are kept in bf16.
+
+    Weights are used in 16 bits unless products are in fp32. With Adam that is 4 + 4 + 8 = 16 bytes a parameter; copies in 16
+    bits that autocast makes layer by layer are activations.
+    """
+    kept = 2.0 if precision.param == "bf16" else 4.0
     return Numerics(
         compute=precision.compute,
-        weight_bytes=4.0,
+        weight_bytes=kept,
         gathered_bytes=4.0 if precision.compute == "fp32" else 2.0,
-        gradient_bytes=4.0,
-        optimizer_bytes=_STATE_BYTES[optimizer],
+        gradient_bytes=kept,
+        optimizer_bytes=_STATE_BYTES[optimizer] * kept / 4.0,
         reduce_bytes=4.0 if precision.reduce == "fp32" else 2.0,
     )
 
 
 def _unlaid(draft: Draft) -> Workload:
     """The step of a recipe before it is laid out: one copy a device, one sample at a time."""
-    model, count = draft.model, draft.hardware.count
+    model, count = draft.decoder, draft.hardware.count
     return Workload(
         shape=shape_of(model),
         numerics=numerics_of(draft.precision, draft.recipe.training.optimizer.kind),
@@ -141,6 +147,8 @@ def _refused(draft: Draft) -> Diagnostic | None:
 
 def parallelism(draft: Draft) -> Draft:
     """Fill `parallelism`, and note the micro-batch that goes with it."""
+    if draft.is_classifier:
+        return images_parallelism(draft)
     said = draft.recipe.training
     draft, microbatch = _microbatch(draft)
     refused = _refused(draft)

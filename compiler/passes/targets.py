@@ -11,6 +11,7 @@ from compiler.budgeting.reach import choose, out_of_reach
 from compiler.budgeting.serving import rates, serving
 from compiler.draft import Draft, Efforts, Targets
 from compiler.estimate.law.optimum import Limits, Market, Within
+from compiler.passes.images import images_targets
 from schemas.budget import Budget, BudgetObjective
 from schemas.units import format_tokens, format_usd
 
@@ -35,6 +36,8 @@ _NO_SIZE: Final = (
 
 def targets(draft: Draft) -> Draft:
     """Fill the intermediate `targets`: wanted parameters (a hint where the recipe gives dimensions), tokens, prices."""
+    if draft.is_classifier:
+        return images_targets(draft)
     said = draft.recipe
     draft, known = known_law(draft)
     draft, served_by = serving(draft)

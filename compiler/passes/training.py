@@ -2,16 +2,45 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from compiler.draft import Draft
+from compiler.passes.precision import check_precision
 from compiler.provenance import Because, From, Reason
 from schemas.plan import OptimizerPlan, SchedulePlan, TrainingPlan
 
 __all__ = ["training"]
 
+_TUNING_LR: Final = 5e-5
+"""Highest rate of full fine-tuning that was best for a task (Biderman et al. 2024, appendix B; LoRA's is ten times as high)."""
+_HIGH_RANK: Final = 256
+
 
 def _usual_lr(parameters: int) -> float:
     """6e-4 (N / 125M)^(-1/3), a power law through GPT-3's table 2.1 (Brown et al. 2020), at most 3e-3, to two digits."""
     return float(f"{min(3e-3, 6e-4 * (parameters / 125e6) ** (-1 / 3)):.1e}")
+
+
+def _default_lr(draft: Draft) -> tuple[float, Reason]:
+    """The peak rate where the recipe doesn't say it: for random weights, for trained ones, or for adapters beside them."""
+    said = draft.recipe.training
+    usual = _usual_lr(draft.model.num_parameters)
+    if draft.recipe.model.start is None or (draft.recipe.model.start.run == "previous" and not draft.earlier):
+        # Lion's update has the size of a sign, so its rate is 3 to 10 times smaller (Chen et al. 2023, section 5).
+        return usual / (5 if said.optimizer.kind == "decoupled_lionw" else 1), Reason(
+            "6e-4 (N/125M)^(-1/3), through GPT-3's table 2.1, at most 3e-3; a fifth of it for lion"
+        )
+    tuning = float(f"{min(_TUNING_LR, usual / 10):.1e}")
+    if said.adapter is None:
+        return tuning, Reason(
+            "a tenth of the rate of pre-training, at most 5e-5: trained weights move little (1e-5 to 5e-5 were best for 7B in"
+            " Biderman et al. 2024, appendix A)"
+        )
+    halved = said.adapter.rank >= _HIGH_RANK
+    return 10 * tuning / (2 if halved else 1), Reason(
+        "10 times that of full fine-tuning (Biderman et al. 2024, section 4.7)"
+        + (f", halved at rank {said.adapter.rank}, where losses spike" if halved else "")
+    )
 
 
 def _optimizer(draft: Draft) -> tuple[OptimizerPlan, dict[str, Because]]:
@@ -20,11 +49,7 @@ def _optimizer(draft: Draft) -> tuple[OptimizerPlan, dict[str, Because]]:
     why: dict[str, Because] = {}
     lr, decay = said.lr, said.weight_decay
     if lr is None:
-        # Lion's update has the size of a sign, so its rate is 3 to 10 times smaller (Chen et al. 2023, section 5).
-        lr = _usual_lr(draft.model.num_parameters) / (5 if said.kind == "decoupled_lionw" else 1)
-        why["optimizer.lr"] = Reason(
-            "6e-4 (N/125M)^(-1/3), through GPT-3's table 2.1, at most 3e-3; a fifth of it for lion"
-        )
+        lr, why["optimizer.lr"] = _default_lr(draft)
     if decay is None:
         decay = 0.0 if said.kind == "sgd" else 1e-5 if decoupled else 0.1
         why["optimizer.weight_decay"] = Reason("usual for the optimizer: decoupled decay is not multiplied by the rate")
@@ -88,7 +113,7 @@ def training(draft: Draft) -> Draft:
     size: Because = Reason("grows with N^(2/3) as in OLMo-core's ladder, in at least 500 steps")
     if said.batch is not None:
         size = From("training.batch", f"{said.batch} tokens asked, whole sequences on every device give {batch.tokens}")
-    return draft.fill(
+    draft = draft.fill(
         "training",
         section,
         {
@@ -102,3 +127,4 @@ def training(draft: Draft) -> Draft:
             "schedule.final_fraction": From("training.schedule.final"),
         },
     )
+    return check_precision(draft)

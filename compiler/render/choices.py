@@ -70,7 +70,7 @@ def life_of(plan: RunPlan, parameters: float, tokens: float) -> Life:
 
 def choices(plan: RunPlan) -> list[Choice]:
     """The plan's own choice first; the others only where they differ from it."""
-    budget, size = plan.budget, plan.model.num_parameters
+    budget, size = plan.law_budget, plan.model.num_parameters
     own = life_of(plan, size, budget.tokens)
 
     def choice(name: str, parameters: int, tokens: int, why: str = "") -> Choice:

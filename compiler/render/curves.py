@@ -38,7 +38,7 @@ class Sample:
 
 def _market(plan: RunPlan) -> Market:
     """The law and the price of repeated data that the plan was made with."""
-    law, budget = plan.budget.law, plan.budget
+    law, budget = plan.law_budget.law, plan.law_budget
     constants = ScalingLaw(
         budget.scaling_law, law.e, law.a, law.b, law.alpha, law.beta, 0.0, math.inf, math.inf, law.source
     )
@@ -81,7 +81,7 @@ def chinchilla_ray(plan: RunPlan) -> list[tuple[float, float]]:
 
 def neighbours(plan: RunPlan) -> list[float]:
     """Losses a little above and below the plan's, above the irreducible one."""
-    irreducible, loss = plan.budget.law.e, _loss(plan)
+    irreducible, loss = plan.law_budget.law.e, _loss(plan)
     step = max(0.01, round((loss - irreducible) * 0.1, 2))
     around = (loss - 2 * step, loss - step, loss + step, loss + 2 * step)
     return [value for value in around if value > irreducible]

@@ -65,33 +65,38 @@ class _Tile:
     path: str
 
 
-def _tiles(plan: RunPlan) -> list[_Tile]:
-    model, budget, estimate = plan.model, plan.budget, plan.estimate
+def _classifier_tiles(plan: RunPlan) -> list[_Tile]:
+    """What is trained, on how many images."""
+    model, budget = plan.resnet, plan.budget
+    size, name = figures.figure(model.num_parameters), f"{model.family}-{model.depth}"
+    return [
+        _Tile("model", size, f"{name}, {model.num_classes:,} classes", "model.num_parameters"),
+        _Tile("images", figures.figure(budget.tokens), f"{figures.flops(6.0 * model.macs)} each", "budget.tokens"),
+    ]
+
+
+def _decoder_tiles(plan: RunPlan) -> list[_Tile]:
+    """What is trained, on how many tokens, and the loss that the law expects of it."""
+    model, budget = plan.decoder, plan.law_budget
     silent = words.is_law_silent(plan)
     spread = (
         figures.between(budget.loss_low, budget.loss_high, lambda value: f"{value:.3f}")
         if budget.loss_low is not None and budget.loss_high is not None
         else f"law {budget.scaling_law}"
     )
+    size, per = figures.figure(model.num_parameters), f"{figures.figure(budget.tokens_per_parameter)} per parameter"
+    loss = "-" if silent else f"{budget.loss:.3f}"
+    return [
+        _Tile("model", size, f"{model.family}, {model.num_layers} layers", "model.num_parameters"),
+        _Tile("tokens", figures.figure(budget.tokens), per, "budget.tokens"),
+        _Tile("expected loss", loss, "beyond the law" if silent else spread, "budget.loss"),
+    ]
+
+
+def _tiles(plan: RunPlan) -> list[_Tile]:
+    budget, estimate = plan.budget, plan.estimate
     tiles = [
-        _Tile(
-            "model",
-            figures.figure(model.num_parameters),
-            f"{model.family}, {model.num_layers} layers",
-            "model.num_parameters",
-        ),
-        _Tile(
-            "tokens",
-            figures.figure(budget.tokens),
-            f"{figures.figure(budget.tokens_per_parameter)} per parameter",
-            "budget.tokens",
-        ),
-        _Tile(
-            "expected loss",
-            "-" if silent else f"{budget.loss:.3f}",
-            "beyond the law" if silent else spread,
-            "budget.loss",
-        ),
+        *(_classifier_tiles(plan) if plan.is_classifier else _decoder_tiles(plan)),
         _Tile(
             f"memory of a {words.unit_word(plan)}",
             figures.gigabytes(estimate.peak_memory_bytes),

@@ -51,8 +51,29 @@ def _strong(text: str, rest: str = "", note: str = "") -> Line:
     return Piece(text, "strong"), Piece(rest), Piece(note, "dim")
 
 
+def _classifier(canvas: Canvas, plan: RunPlan) -> None:
+    model, budget = plan.resnet, plan.budget
+    canvas.row(
+        "Model",
+        _strong(f"{model.family}-{model.depth} {figures.figure(model.num_parameters)}"),
+        f"{sum(model.blocks)} {model.block} blocks from {model.width} channels",
+        f"{model.num_classes:,} classes",
+        f"images {model.channels}×{model.image_size}×{model.image_size}",
+    )
+    canvas.row(
+        "",
+        _strong(f"{figures.figure(budget.tokens)} images"),
+        f"{figures.flops(6.0 * model.macs)} an image",
+        figures.flops(budget.train_flops),
+        *([f"{budget.epochs:.2g} epochs"] if budget.epochs > 1 else []),
+    )
+
+
 def _model(canvas: Canvas, plan: RunPlan) -> None:
-    model, budget = plan.model, plan.budget
+    if plan.is_classifier:
+        _classifier(canvas, plan)
+        return
+    model, budget = plan.decoder, plan.law_budget
     shared = f" ({model.num_kv_heads} kv)" if model.num_kv_heads != model.num_heads else ""
     canvas.row(
         "Model",
@@ -73,7 +94,7 @@ def _model(canvas: Canvas, plan: RunPlan) -> None:
 
 
 def _loss(plan: RunPlan) -> Iterator[Cell]:
-    budget = plan.budget
+    budget = plan.law_budget
     law = f"law {budget.scaling_law}"
     if words.is_law_silent(plan):
         yield _dim(f"the {law} says nothing of this size")
@@ -94,7 +115,7 @@ def _choice(canvas: Canvas, plan: RunPlan) -> None:
     """Optimum and naive choice beside what was chosen, where they differ by something."""
     if words.is_law_silent(plan):
         return
-    budget, found = plan.budget, choices(plan)
+    budget, found = plan.law_budget, choices(plan)
     if len(found) > 1:
         priced = found[0].life.usd > 0
         columns = (
@@ -129,7 +150,8 @@ def _training(canvas: Canvas, plan: RunPlan) -> None:
     optimizer, schedule = training.optimizer, training.schedule
     canvas.row(
         "Training",
-        f"{training.steps:,} steps of {training.global_batch_samples:,} × {plan.data.sequence_length:,} tokens",
+        f"{training.steps:,} steps of {training.global_batch_samples:,} × "
+        + ("1 image" if plan.is_classifier else f"{plan.data.sequence_length:,} tokens"),
         f"{optimizer.kind} lr {optimizer.lr:g}, decay {optimizer.weight_decay:g}",
         f"{schedule.kind} after {schedule.warmup_steps:,} warmup steps",
         plan.precision.compute,

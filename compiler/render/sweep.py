@@ -111,7 +111,7 @@ def _cells(plan: RunPlan, moved: Sequence[str], *, marked: bool) -> list[Cell]:
         figures.figure(plan.model.num_parameters),
         figures.figure(budget.tokens),
         *(figures.percent(_share(plan, name)) for name in moved),
-        "-" if is_law_silent(plan) else f"{budget.loss:.3f}",
+        "-" if is_law_silent(plan) else f"{plan.law_budget.loss:.3f}",
         f"{layout.devices} x {plan.hardware.gpu}, {layout.strategy}",
         figures.figure(estimate.tokens_per_s_per_gpu),
         figures.gigabytes(estimate.peak_memory_bytes),
@@ -124,7 +124,7 @@ def _cells(plan: RunPlan, moved: Sequence[str], *, marked: bool) -> list[Cell]:
 def _cheapest(made: Sequence[Point]) -> Point | None:
     """The least dollars over the life among plans of one quality and demand; None where that compares unlike things."""
     plans = [point.plan for point in made if point.plan is not None]
-    losses, served = [plan.budget.loss for plan in plans], {plan.budget.inference_tokens for plan in plans}
+    losses, served = [0.0 if plan.is_classifier else plan.law_budget.loss for plan in plans], {plan.budget.inference_tokens for plan in plans}
     costs = {plan.estimate.lifetime_usd for plan in plans}
     if len(plans) < 2 or max(losses) - min(losses) > _SAME_LOSS or len(served) > 1 or len(costs) < 2:
         return None
@@ -137,7 +137,7 @@ def _numbers(plan: RunPlan) -> dict[str, object]:
     values |= {"fingerprint": plan.fingerprint, "parameters": plan.model.num_parameters}
     values |= {"devices": plan.parallelism.devices, "strategy": plan.parallelism.strategy}
     values |= {"microbatch": plan.training.microbatch, "usd": estimate.usd, "lifetime_usd": estimate.lifetime_usd}
-    return {name: values[name] for name in _NUMBERS}
+    return {name: values.get(name, "") for name in _NUMBERS}
 
 
 def sweep_json(axes: Sequence[Axis], points: Sequence[Point], findings: Sequence[list[object]]) -> dict[str, Any]:

@@ -7,12 +7,14 @@ Where a technique changes what the model is made of, its module also has some of
 prepare(spec, model, plan, weights) -> None         before weights are loaded and the optimizer is built; changes `model` in place
 finish(spec, model, plan) -> model                  after the last step: plain layers again, such as merged adapters
 ship(spec, model, plan) -> model                    in the step `compress`: what makes it smaller, such as removed channels
+export(spec, plan, layout, folder) -> None          in the step `export`: files beside the model's, such as adapters alone
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -25,7 +27,7 @@ from schemas.techniques import AnyAlgorithm
 if TYPE_CHECKING:
     from composer.core import Algorithm
 
-__all__ = ["build_algorithms", "finish", "prepare", "ship"]
+__all__ = ["build_algorithms", "export", "finish", "prepare", "ship"]
 
 Weights = Mapping[str, torch.Tensor]
 
@@ -71,3 +73,11 @@ def ship(plan: RunPlan, model: torch.nn.Module) -> torch.nn.Module:
         if act is not None:
             model = act(spec, model, plan)
     return model
+
+
+def export(plan: RunPlan, layout: Layout, folder: Path) -> None:
+    """What techniques add to the folder of an exported model."""
+    for spec in plan.algorithms:
+        act: Any = getattr(_module(spec), "export", None)
+        if act is not None:
+            act(spec, plan, layout, folder)

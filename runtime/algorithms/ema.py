@@ -14,7 +14,7 @@ from composer.core import Algorithm, Event, State
 from composer.loggers import Logger
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from runtime.checkpoint import EMA_STATE
+from runtime.checkpoint import EMA_STATE, of_trained
 from runtime.layout import Layout
 from schemas.plan import RunPlan
 from schemas.techniques.ema import EmaAlgorithm
@@ -81,7 +81,8 @@ class AveragedWeights(Algorithm):  # type: ignore[misc]  # composer has no types
         if self._loaded is None:
             return
         trained = [weight.detach().clone() for weight in _weights(state)]
-        state.load_model_state({"model": self._loaded}, logger, strict=True)
+        frozen = any(not weight.requires_grad for weight in state.model.parameters())
+        state.load_model_state({"model": self._loaded}, logger, strict=not frozen)
         self._average, self._loaded = [weight.detach().clone() for weight in _weights(state)], None
         with torch.no_grad():
             for weight, value in zip(_weights(state), trained, strict=True):
@@ -93,7 +94,8 @@ class AveragedWeights(Algorithm):  # type: ignore[misc]  # composer has no types
             return {EMA_STATE: None}
         swap(_weights(self._state), self._average)
         try:
-            named = {name: value.detach().clone() for name, value in self._state.get_model_state_dict().items()}
+            weights = of_trained(self._state.get_model_state_dict(), self._state.model)
+            named = {name: value.detach().clone() for name, value in weights.items()}
         finally:
             swap(_weights(self._state), self._average)
         return {EMA_STATE: named}
@@ -104,7 +106,8 @@ class AveragedWeights(Algorithm):  # type: ignore[misc]  # composer has no types
 
 
 def _weights(state: State) -> list[torch.nn.Parameter]:
-    return list(state.model.parameters())
+    """Weights that train; frozen ones are their own average."""
+    return [weight for weight in state.model.parameters() if weight.requires_grad]
 
 
 def build(spec: EmaAlgorithm, plan: RunPlan, layout: Layout) -> AveragedWeights:

@@ -7,7 +7,7 @@ epoch it leaves the random state as it is, so that dropout differs from the undi
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +82,11 @@ class Saver(Callback):  # type: ignore[misc]  # composer has no types
             return
         saved = self._found.state["state"]
         _check_algorithms(saved, state)
+        frozen = any(not weight.requires_grad for weight in state.model.parameters())
+        if frozen:
+            _check_weights(saved["model"], checkpoint.trained_names(state.model))
         # Without the exclusion Composer evaluates the `repr` of any algorithm of its own that a checkpoint names.
-        state.load_state_dict(saved, logger, strict=True, exclude_algorithms=[name for name, _ in saved["algorithms"]])
+        state.load_state_dict(saved, logger, strict=not frozen, exclude_algorithms=[name for name, _ in saved["algorithms"]])
         self._ledger.resume(self._found.progress)
         self._random_state = self._found.state["rng"]
         self._found = None
@@ -118,6 +121,7 @@ class Saver(Callback):  # type: ignore[misc]  # composer has no types
         saved = {"state": state.state_dict(), "rng": random_state()}
         for name in ("integrations", "metadata"):
             saved["state"].pop(name, None)
+        saved["state"]["model"] = checkpoint.of_trained(saved["state"]["model"], state.model)
         _on_first_rank(state, lambda: self._write(saved, progress))
         self._saved_step = progress.step
 
@@ -132,6 +136,15 @@ def _check_algorithms(saved: dict[str, Any], state: State) -> None:
     if theirs != ours:
         raise RunFailed(
             "RC603", f"the checkpoint was made with the algorithms {theirs}, this plan has {ours}",
+            "remove the run's folder to start anew",
+        )  # fmt: skip
+
+
+def _check_weights(saved: Mapping[str, Any], trained: frozenset[str]) -> None:
+    """Beside frozen weights, a checkpoint has those that train: all of them and no others."""
+    if differing := sorted(saved.keys() ^ trained):
+        raise RunFailed(
+            "RC603", f"the checkpoint and the model differ in {len(differing)} weights, such as {differing[0]}",
             "remove the run's folder to start anew",
         )  # fmt: skip
 

@@ -21,6 +21,7 @@ from runtime.data.lookahead import LookAhead, Work
 from runtime.data.mds import token_ids
 from runtime.data.ranges import Ranges, SampleRange, SourceData
 from runtime.data.shard_map import ShardMap
+from runtime.data.teacher_rows import Row, TeacherRows, stack
 from runtime.errors import DataError
 from runtime.fetching.stores import PATIENCE, Patience
 from runtime.fetching.stream import ShardStream
@@ -37,8 +38,9 @@ __all__ = [
     "collate",
 ]
 
-Sample = tuple[NDArray[np.integer[Any]], int]
-"""Token ids as they are stored, [sequence_length], and the number of their source; -1 for held-out ones."""
+Sample = tuple[NDArray[np.integer[Any]], int] | tuple[NDArray[np.integer[Any]], int, Row]
+"""Token ids as they are stored, [sequence_length], and the number of their source; -1 for held-out ones. Then what teachers
+said of it, where that is kept."""
 
 _AHEAD: Final = 1 << 14
 """Samples of all loaders together for which shards are fetched ahead: so that those of the next block come in time."""
@@ -107,6 +109,11 @@ class PlannedDataset(LookAhead):
         self._first = dict(zip(folders, self.sample_offset_per_stream.tolist(), strict=True))
         self._check_sizes(places)
         self._ranges = Ranges(sources, self._first)
+        self._taught = {
+            number: (self.id_of(source.train), TeacherRows(source.logits))
+            for number, source in enumerate(sources)
+            if source.logits is not None
+        }
         self.order = self._make_order(data, seed, sources)
         self._drawn: Mapping[str, int] | None = None
         self.length = self.order.samples // self._parallel_rank_world.num_ranks
@@ -182,6 +189,9 @@ class PlannedDataset(LookAhead):
         if tokens.view(f"u{tokens.itemsize}").max() >= self._vocab_size:
             found = f"has token ids from {tokens.min()} to {tokens.max()}, the model has {self._vocab_size} rows"
             raise self.bad("RC411", sample_id, found)
+        if source in self._taught:
+            first, rows = self._taught[source]
+            return tokens, source, rows[sample_id - first]
         return tokens, source
 
 
@@ -199,8 +209,10 @@ class HeldOut(Dataset[Sample]):
 
 
 def collate(samples: Sequence[Sample]) -> dict[str, torch.Tensor]:
-    """A batch: `input_ids` [batch, sequence_length] and `source` [batch], both int64."""
+    """A batch: `input_ids` [batch, sequence_length] and `source` [batch], both int64, and what teachers said of them."""
     ids = np.empty((len(samples), len(samples[0][0])), np.int64)
-    for row, (tokens, _) in enumerate(samples):
-        ids[row] = tokens
-    return {"input_ids": torch.from_numpy(ids), "source": torch.tensor([source for _, source in samples])}
+    for row, sample in enumerate(samples):
+        ids[row] = sample[0]
+    said = [sample[2] for sample in samples if len(sample) == 3]
+    sources = torch.tensor([sample[1] for sample in samples])
+    return {"input_ids": torch.from_numpy(ids), "source": sources, **(stack(said) if said else {})}

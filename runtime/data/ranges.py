@@ -36,7 +36,8 @@ class SampleRange:
 class SourceData:
     """What a prepare step made of a source; `heldout` is None where nothing is held out.
 
-    `scores` is the folder of its score step, where it has a curriculum.
+    `scores` is the folder of its score step, where it has a curriculum; `logits` that of what teachers said of its train
+    samples, where that is kept.
     """
 
     name: str
@@ -44,6 +45,7 @@ class SourceData:
     train: SampleRange
     heldout: SampleRange | None
     scores: Path | None = None
+    logits: Path | None = None
 
     @property
     def places(self) -> list[SampleRange]:

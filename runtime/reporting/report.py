@@ -209,11 +209,17 @@ def _training(plan: RunPlan, trained: Mapping[str, Any]) -> TrainingReport:
             planned=estimate.tokens_per_s_per_gpu * plan.hardware.count, actual=trained.get("tokens_per_s")
         ),
         mfu=Amount(planned=estimate.mfu, actual=trained.get("mfu")),
-        # A law that is asked outside of its data has nothing to say.
-        loss=Amount(planned=None if plan.budget.extrapolated else plan.budget.loss, actual=trained.get("loss")),
+        loss=Amount(planned=_expected_loss(plan), actual=trained.get("loss")),
         initial_loss=trained.get("initial_loss"),
         resumed_from=trained.get("resumed_from"),
     )
+
+
+def _expected_loss(plan: RunPlan) -> float | None:
+    """What the scaling law expects: nothing of classifiers, nor outside of its data."""
+    if plan.is_classifier or plan.law_budget.extrapolated:
+        return None
+    return plan.law_budget.loss
 
 
 @functools.cache

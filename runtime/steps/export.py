@@ -38,6 +38,7 @@ def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str,
     """
     import torch
 
+    from runtime.algorithms import export
     from runtime.model import load_trained
 
     plan, layout = context.plan, context.layout
@@ -55,15 +56,16 @@ def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str,
         for path in sorted(tokenizer.folder.iterdir()):
             if path.is_file() and path.name != "result.json":
                 shutil.copyfile(path, target / path.name)
+        export(plan, layout, target)
         (target / "README.md").write_text(card, encoding="utf-8")
         for weights in target.glob("*.safetensors"):
             # safetensors writes for the owner alone; whoever may read the card may read the model.
             weights.chmod((target / "README.md").stat().st_mode)
-    files = sorted(path for path in layout.export.iterdir() if path.is_file())
+    files = sorted(path for path in layout.export.rglob("*") if path.is_file())
     return {
         "folder": layout.export.name,
         "bytes": sum(path.stat().st_size for path in files),
-        "files": {path.name: hash_file(path) for path in files},
+        "files": {path.relative_to(layout.export).as_posix(): hash_file(path) for path in files},
     }
 
 

@@ -16,6 +16,7 @@ from runtime.data.identity import source_identity
 from runtime.data.locate import find_folder
 from runtime.errors import DataError, RunFailed
 from runtime.files import hash_file
+from runtime.lineage import reads_like
 from runtime.steps.base import Context, Inputs
 from runtime.tokenizer import pieces
 from schemas.data import MdsSource, Source
@@ -36,8 +37,11 @@ _LONG_WORD: Final = re.compile(r"\S{1024}|\s{1024}")
 
 
 def identity(step: Step, context: Context, inputs: Inputs) -> dict[str, Any]:  # noqa: ARG001  # the contract
-    """What the tokenizer depends on: the text that it is trained on, or the files that it is loaded from."""
-    plan, roots = context.plan, context.layout.roots
+    """What the tokenizer depends on: the text that it is trained on, or the files that it is loaded from.
+
+    A run that starts from another one reads with that one's tokenizer, whatever its own sources are.
+    """
+    plan, roots = reads_like(context.plan), context.layout.roots
     what = plan.tokenizer.model_dump(mode="json", exclude={"path"})
     library = importlib.metadata.version("tokenizers")
     if plan.tokenizer.kind == "pretrained":
@@ -64,6 +68,7 @@ def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str,
         DataError: its vocabulary is not the plan's, or it has no end-of-text token (RC406), or what `documents` raises.
         RunFailed: the hub can't be reached (RC607).
     """
+    context = Context(reads_like(context.plan), context.layout)
     if context.plan.tokenizer.kind == "bpe":
         _train(context, folder)
     else:

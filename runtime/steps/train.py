@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from runtime.errors import RunFailed
 from runtime.spend import Meter, Spend, cap_error, open_books
+from runtime.start import check_start, start_content
 from runtime.status import rank, world_size
 from runtime.steps.base import Context, Inputs
-from runtime.teacher import check_tokenizer, content, folder_of
+from runtime.teacher import check_tokenizers, pins
 from schemas.plan import RunPlan, Step
 
 if TYPE_CHECKING:
@@ -21,9 +22,14 @@ __all__ = ["identity", "run"]
 
 
 def identity(step: Step, context: Context, inputs: Inputs) -> Any:  # noqa: ARG001  # the contract
-    """All of the plan that has a meaning, and the teacher's files; the data enters by the keys of the inputs."""
-    teacher = folder_of(context.plan, context.layout.roots)
-    return {"plan": context.plan.fingerprint, **({"teacher": content(teacher)} if teacher else {})}
+    """All of the plan that has a meaning, the start's and the teacher's weights; the data enters by the keys of the inputs."""
+    teachers = pins(context.plan, context.layout)
+    start = start_content(context.plan, context.layout)
+    return {
+        "plan": context.plan.fingerprint,
+        **({"teachers": teachers} if teachers else {}),
+        **({"start": start} if start else {}),
+    }
 
 
 def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str, Any]:  # noqa: ARG001  # the contract
@@ -85,8 +91,9 @@ def _run(context: Context, inputs: Inputs, meter: Meter | None, refusal: Spend |
         if not done and agreed(refusal is not None):
             return _refused(plan, found, refusal)
         verify_data(inputs, deep=found is None)
-        if teacher := folder_of(plan, layout.roots):
-            check_tokenizer(teacher, inputs["tokenizer"].folder)
+        if "tokenizer" in inputs:
+            check_tokenizers(plan, layout, inputs["tokenizer"].folder)
+            check_start(plan, layout, inputs["tokenizer"].folder)
         if found is not None and done:
             return result(plan, found.progress, "finished", start, dist.get_world_size())
         with _told_deaths():
@@ -174,7 +181,7 @@ def verify_data(inputs: Inputs, *, deep: bool) -> None:
 
     if dist.get_local_rank() == 0:
         for found in inputs.values():
-            if {"source", "scored"} & found.values.keys():
+            if {"source", "scored", "taught"} & found.values.keys():
                 verify_prepared(found.folder, deep=deep or "scored" in found.values)
 
 
@@ -185,7 +192,7 @@ def result(plan: RunPlan, progress: Progress, status: str, resumed_from: int | N
     from runtime.model import flops_per_token
 
     length, seconds = plan.data.sequence_length, max(progress.seconds, 1e-9)
-    flops = progress.trained_tokens / seconds * flops_per_token(plan.model, length)
+    flops = progress.trained_tokens / seconds * flops_per_token(plan.decoder, length)
     phases = by_phase(plan.data.phases, progress, length)
     return {
         "status": status,

@@ -57,7 +57,7 @@ class _Step:
         self.state_bytes = self.output_bytes = self.saved_bytes = 0
         # The gradient of a tied output layer is there from the start, and waits for its other half: the embedding's.
         head = self.model.get_output_embeddings().weight
-        waits = plan.model.tie_embeddings and not self.sharded
+        waits = plan.decoder.tie_embeddings and not self.sharded
         self.waiting_bytes = head.numel() * head.element_size() if waits else 0
         self.instants: dict[str, Parts] = {}
         self.watched = False
@@ -147,8 +147,8 @@ def _build(plan: RunPlan, layers: int) -> PreTrainedModel:
     """The plan's model at another depth; attention kernels of other packages keep what sdpa's keep."""
     from transformers import AutoModelForCausalLM
 
-    kind = "eager" if plan.model.attention == "eager" else "sdpa"
-    config = model_config(plan.model.model_copy(update={"num_layers": layers}))
+    kind = "eager" if plan.decoder.attention == "eager" else "sdpa"
+    config = model_config(plan.decoder.model_copy(update={"num_layers": layers}))
     model: PreTrainedModel = AutoModelForCausalLM.from_config(config, attn_implementation=kind).train()
     compat.attend_without_masks(model)
     if plan.parallelism.activation_checkpointing:
@@ -215,7 +215,7 @@ def trace(plan: RunPlan) -> dict[str, Any]:
         `instants`: bytes by part at the fullest moment of each instant; `instant`, `parts`, `peak_bytes` of the fullest;
         `layers` of the plan and the `depths` that were traced.
     """
-    layers = plan.model.num_layers
+    layers = plan.decoder.num_layers
     depths = DEPTHS if layers > DEPTHS[1] else (layers,)
     found = [_instants(plan, depth) for depth in depths]
     instants = {

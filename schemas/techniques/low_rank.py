@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from schemas.base import Fraction, Integer, Text
 from schemas.techniques.base import Algorithm, Technique
@@ -13,7 +14,7 @@ __all__ = ["LowRank", "LowRankAlgorithm"]
 
 
 class LowRank(Technique):
-    """Knobs of factorisation; one of rank, energy and parameters says how much is kept."""
+    """Knobs of factorisation; exactly one of rank, energy and parameters says how much is kept."""
 
     kind: Literal["low_rank"] = Field(description="low_rank")
     rank: Integer | None = Field(None, ge=1, le=1 << 17, description="Rank of each factorised layer.", examples=[64])
@@ -25,12 +26,27 @@ class LowRank(Technique):
     )
     targets: Literal["all", "attention", "mlp"] = Field("all", description="Linear layers that are factorised.")
 
+    @model_validator(mode="after")
+    def _one_measure(self) -> LowRank:
+        given = [name for name in ("rank", "energy", "parameters") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise PydanticCustomError(
+                "conflict",
+                "how much is kept is said by exactly one of `rank`, `energy` and `parameters`",
+                {"first": given[0], "key": given[1], "fix": ""} if given else {"key": "kind", "fix": "parameters: 0.5"},
+            )
+        return self
+
 
 class LowRankAlgorithm(Algorithm):
-    """Lowered factorisation, done once before the first step; layers that would not become smaller stay whole."""
+    """Lowered factorisation, done once before the first step; layers that would not become smaller stay whole.
+
+    `hold`: the run begins with a model that has its factors already, and keeps them.
+    """
 
     kind: Literal["low_rank"] = "low_rank"
     rank: Integer | None
     energy: Fraction | None
     parameters: Fraction | None
-    targets: tuple[Text, ...]
+    targets: tuple[Text, ...] = Field(description="Names of layers inside a block, such as q_proj.")
+    hold: bool = False

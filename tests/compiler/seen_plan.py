@@ -20,7 +20,7 @@ def _share(samples: int) -> dict[str, int]:
 
 def seen_plan(**changes: Any) -> RunPlan:
     """A 622M llama on 10.5B tokens of three sources in two phases, on 8 H100, that is served afterwards."""
-    law = tiny_plan().budget.law
+    law = tiny_plan().law_budget.law
     loss = law.e + law.a * _N**-law.alpha + law.b * _TOKENS**-law.beta
     sections: dict[str, Any] = {
         "name": "seen",

@@ -20,7 +20,7 @@ def plan(name: str, *overrides: str) -> RunPlan:
 def test_seven_billion_quality_for_ten_billion_requests() -> None:
     """A third of the size and four times the data of a 7B give its loss, for less than half of its cost over its life."""
     found = plan("llama-7b-quality-h100")
-    budget = found.budget
+    budget = found.law_budget
 
     assert budget.inference_tokens == 10**10 * 285
     assert budget.chinchilla.parameters == pytest.approx(7e9, rel=0.02)
@@ -34,7 +34,7 @@ def test_seven_billion_quality_for_ten_billion_requests() -> None:
 def test_demand_decides_how_small_the_model_is() -> None:
     """The sweep that the recipe's comment names: sizes fall with the demand until the ratio's limit binds."""
     sizes = [
-        plan("llama-7b-quality-h100", f"budget.inference.requests={n}").budget.optimal_parameters
+        plan("llama-7b-quality-h100", f"budget.inference.requests={n}").law_budget.optimal_parameters
         for n in ("1M", "100M", "1B", "10B")
     ]
 
@@ -48,11 +48,11 @@ def test_a_weekend_on_eight_gpus() -> None:
     longer = plan("weekend-8-gpus", "budget.target_loss=null", "budget.time=60h")
 
     assert found.hardware.count == 8
-    assert found.budget.loss == pytest.approx(2.45, abs=2e-3)
+    assert found.law_budget.loss == pytest.approx(2.45, abs=2e-3)
     assert found.estimate.hours < 62
-    assert found.budget.lifetime_flops == pytest.approx(found.budget.chinchilla.lifetime_flops, rel=0.01)
+    assert found.budget.lifetime_flops == pytest.approx(found.law_budget.chinchilla.lifetime_flops, rel=0.01)
     assert longer.estimate.hours == pytest.approx(60, rel=0.02)
-    assert longer.budget.loss < found.budget.loss
+    assert longer.law_budget.loss < found.law_budget.loss
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
@@ -70,7 +70,7 @@ def test_all_sizes_of_the_sweep_have_plans() -> None:
     """The option that the recipe's comment names."""
     for size in ("1.3B", "2.7B", "6.7B", "13B", "30B", "70B"):
         found = plan("gpt-table-h100", f"model.size={size}")
-        assert found.budget.tokens_per_parameter == pytest.approx(20, rel=0.01)
+        assert found.law_budget.tokens_per_parameter == pytest.approx(20, rel=0.01)
 
 
 def test_the_page_is_what_its_command_prints() -> None:

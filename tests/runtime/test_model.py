@@ -25,7 +25,7 @@ def test_model_has_the_planned_parameters_and_dimensions(model: dict[str, Any]) 
     plan = plan_of(model=model)
     built = build_untrained(plan, eos_token_id=3)
     assert sum(p.numel() for p in built.parameters()) == plan.model.num_parameters
-    assert len(blocks(built)) == plan.model.num_layers
+    assert len(blocks(built)) == plan.decoder.num_layers
     assert built(input_ids=torch.zeros(2, 64, dtype=torch.long)).logits.shape == (2, 64, 512)
     assert built.config.eos_token_id == 3
     assert built.dtype == torch.float32
@@ -160,12 +160,12 @@ def test_what_stands_last_cannot_spoil_the_z_loss() -> None:
 
 def test_a_larger_tokenizer_is_refused() -> None:
     """Ids without a row are found before training, with the line to write."""
-    check_vocabulary(plan_of().model, 512)
+    check_vocabulary(plan_of().decoder, 512)
     with pytest.raises(DataError, match=r"513 tokens.* 512 rows") as caught:
-        check_vocabulary(plan_of().model, 513)
+        check_vocabulary(plan_of().decoder, 513)
     assert (caught.value.code, "model.vocab_size: 576" in caught.value.remedy) == ("RC406", True)
 
 
 def test_flops_follow_the_palm_formula() -> None:
     """6 N + 12 L h s: for one layer of width 32 over 64 positions."""
-    assert flops_per_token(plan_of().model, 64) == 6 * 26_720 + 12 * 1 * 32 * 64
+    assert flops_per_token(plan_of().decoder, 64) == 6 * 26_720 + 12 * 1 * 32 * 64

@@ -64,7 +64,7 @@ def test_dollar_example_as_a_recipe(tmp_path: Path) -> None:
         "{target_loss: 1.947, scaling_law: sardana, objective: dollars, inference: {requests: 10B, input_tokens: 1000,"
         " output_tokens: 250, gpu: a100-sxm-40gb, precision: int8, price: $0.60/gpu-hour, mfu_prefill: 0.4, mfu_decode: 0.2}}",
         "hardware={gpu: a100-sxm-80gb, count: 1024, price: $1.40/gpu-hour, mfu: 0.5}",
-    ).budget
+    ).law_budget
 
     assert found.effective_inference_tokens == close("4.017857e12")
     assert found.optimal_parameters == close("2.053e10")
@@ -81,7 +81,7 @@ def test_flops_example_as_a_recipe(tmp_path: Path) -> None:
     found = plan(
         tmp_path, "{match_chinchilla: 13B, scaling_law: sardana, inference: {tokens: 1T}}", "hardware.count=256"
     )
-    budget = found.budget
+    budget = found.law_budget
 
     assert budget.optimal_parameters == close("8.32276e9")
     assert budget.optimal_tokens == close("9.66919e11")
@@ -97,7 +97,7 @@ def test_flops_example_as_a_recipe(tmp_path: Path) -> None:
 def test_dollars_add_up(tmp_path: Path) -> None:
     """Training by the estimate and serving are the lifetime; the naive choice is priced alike."""
     found = plan(tmp_path, "{match_chinchilla: 3B, inference: {requests: 1B}}")
-    budget, usd = found.budget, found.estimate.usd
+    budget, usd = found.law_budget, found.estimate.usd
 
     assert budget.lifetime_usd == pytest.approx(usd + budget.inference_usd)
     naive = budget.chinchilla
@@ -113,12 +113,12 @@ def test_demand_makes_models_smaller_and_longer_trained(tmp_path: Path) -> None:
         sizes = [
             plan(
                 tmp_path, f"{{match_chinchilla: 3B, objective: {objective}, inference: {{requests: {n}}}}}"
-            ).budget.optimal_parameters
+            ).law_budget.optimal_parameters
             for n in ("0", "100M", "10B")
         ]
         assert sizes == sorted(sizes, reverse=True)
         assert len(set(sizes)) == 3
-    assert sizes[-1] < plan(tmp_path, "{match_chinchilla: 3B, inference: {requests: 10B}}").budget.optimal_parameters
+    assert sizes[-1] < plan(tmp_path, "{match_chinchilla: 3B, inference: {requests: 10B}}").law_budget.optimal_parameters
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_demand_makes_models_smaller_and_longer_trained(tmp_path: Path) -> None:
 def test_the_constraint_that_binds_is_named_and_kept(constraints: str, binding: str, tmp_path: Path) -> None:
     """7B quality under one limit: the plan keeps it, reaches the loss, and shows what the optimum without it was."""
     found = plan(tmp_path, f"{{match_chinchilla: 7B, constraints: {constraints}}}")
-    budget, n = found.budget, found.model.num_parameters
+    budget, n = found.law_budget, found.model.num_parameters
 
     assert budget.binding == binding
     assert budget.loss == pytest.approx(2.171313, rel=6e-3)
@@ -156,8 +156,8 @@ def test_the_constraint_that_binds_is_named_and_kept(constraints: str, binding: 
 
 def test_repeated_data_has_its_price(tmp_path: Path) -> None:
     """Four passes over 30B tokens: epochs and the loss that they cost, and a larger model than fresh data would take."""
-    scarce = plan(tmp_path, "{match_chinchilla: 7B, constraints: {unique_tokens: 30B}}").budget
-    fresh = plan(tmp_path, "{match_chinchilla: 7B}").budget
+    scarce = plan(tmp_path, "{match_chinchilla: 7B, constraints: {unique_tokens: 30B}}").law_budget
+    fresh = plan(tmp_path, "{match_chinchilla: 7B}").law_budget
 
     assert scarce.epochs == pytest.approx(4, rel=0.05)
     assert (scarce.unique_tokens, fresh.unique_tokens) == (30_000_000_000, None)
@@ -172,8 +172,8 @@ def test_sizes_of_all_sources_price_repetition_but_cap_nothing(tmp_path: Path) -
 
     assert found.budget.unique_tokens == round(20e9 * (1 - found.evaluation.holdout))
     assert found.budget.epochs == pytest.approx(60 / 20 / (1 - found.evaluation.holdout), rel=0.01)
-    assert found.budget.repetition_loss > 0
-    assert found.budget.binding == ""
+    assert found.law_budget.repetition_loss > 0
+    assert found.law_budget.binding == ""
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_edges_have_sensible_plans(budget: str, more: str, tmp_path: Path) -> No
     """10M parameters, no demand, free serving, free training, a CPU, ten thousand GPUs, demand whose optimum nobody can train."""
     found = plan(tmp_path, budget, more)
 
-    assert found.budget.loss > found.budget.law.e
+    assert found.law_budget.loss > found.law_budget.law.e
     assert found.budget.lifetime_usd == pytest.approx(found.estimate.usd + found.budget.inference_usd)
 
 
@@ -243,4 +243,4 @@ def test_any_budget_has_a_plan_or_findings(target: str, demand: str, bounds: str
 
     assert (result.plan is None) == any(one.severity is Severity.ERROR for one in result.findings)
     if result.plan is not None:
-        assert result.plan.budget.law.e < result.plan.budget.loss < 1e4
+        assert result.plan.law_budget.law.e < result.plan.law_budget.loss < 1e4

@@ -15,7 +15,7 @@ def test_a_law_of_one_s_own_runs(tmp_path: Path) -> None:
     """The fit's constants, its file's hash and its interval are in the plan; another file is another model."""
     (tmp_path / "runs.csv").write_text(RUNS.read_text(encoding="utf-8"), encoding="utf-8")
     first = plan(tmp_path, "{match_chinchilla: 1B, scaling_law: {fit: runs.csv}}")
-    budget = first.budget
+    budget = first.law_budget
 
     assert (budget.scaling_law, budget.law.num_runs) == ("fit", 30)
     assert (budget.law.alpha, budget.law.beta) == pytest.approx((0.3478, 0.3658), abs=0.05)
@@ -27,9 +27,9 @@ def test_a_law_of_one_s_own_runs(tmp_path: Path) -> None:
     steeper = RUNS.read_text(encoding="utf-8").splitlines()[:-6]
     (tmp_path / "runs.csv").write_text("\n".join(steeper), encoding="utf-8")
     second = plan(tmp_path, "{match_chinchilla: 1B, scaling_law: {fit: runs.csv}}")
-    assert second.budget.law.sha256 != budget.law.sha256
+    assert second.law_budget.law.sha256 != budget.law.sha256
     assert second.fingerprint != first.fingerprint
-    assert second.budget.extrapolated
+    assert second.law_budget.extrapolated
 
 
 @pytest.mark.parametrize(
@@ -103,6 +103,6 @@ def test_given_constants_are_used_as_they_are(tmp_path: Path) -> None:
     own = plan(tmp_path, f"{{match_chinchilla: 3B, scaling_law: {text}}}")
     named = plan(tmp_path, "{match_chinchilla: 3B, scaling_law: sardana}")
 
-    assert own.budget.optimal_tokens == named.budget.optimal_tokens
+    assert own.law_budget.optimal_tokens == named.law_budget.optimal_tokens
     assert own.fingerprint == named.fingerprint
-    assert (own.budget.scaling_law, named.budget.scaling_law) == ("constants", "sardana")
+    assert (own.law_budget.scaling_law, named.law_budget.scaling_law) == ("constants", "sardana")

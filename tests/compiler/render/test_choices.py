@@ -34,7 +34,7 @@ def plan(result: Compiled) -> RunPlan:
 
 def test_lives_are_those_of_the_budget(plan: RunPlan) -> None:
     """FLOPs and dollars of the own choice and of Chinchilla's, worked out by two rooms, agree."""
-    budget, naive = plan.budget, plan.budget.chinchilla
+    budget, naive = plan.budget, plan.law_budget.chinchilla
     own = life_of(plan, plan.model.num_parameters, budget.tokens)
     other = life_of(plan, naive.parameters, naive.tokens)
 
@@ -59,7 +59,7 @@ def test_the_curve_of_the_loss_runs_through_the_plan(recipe: Path) -> None:
     assert above[1] <= plan.budget.tokens <= below[1]
     shown = domain(plan)
     assert all(shown.least_tokens <= tokens <= shown.most_tokens for _, tokens in points)
-    assert all(loss > plan.budget.law.e for loss in neighbours(plan))
+    assert all(loss > plan.law_budget.law.e for loss in neighbours(plan))
     assert [sample.parameters for sample in life_curve(plan)] == sorted(s.parameters for s in life_curve(plan))
 
 

@@ -182,7 +182,7 @@ def test_curves_pass_through_the_choice() -> None:
     from compiler.estimate.law.optimum import Market
     from compiler.estimate.law.scaling_law import LAWS
 
-    best = Market(LAWS["besiroglu"], 57e9).best("loss", free.budget.loss)
+    best = Market(LAWS["besiroglu"], 57e9).best("loss", free.law_budget.loss)
     cheapest = min(life_curve(free), key=lambda sample: sample.life.flops)
     assert cheapest.parameters == pytest.approx(best.parameters, rel=0.03)
 

@@ -1,0 +1,1 @@
+"""Small experiments that ask whether published findings about compression hold here: real runs, seeds, means and spreads."""

@@ -1,0 +1,117 @@
+"""Exact dimensions of a classifier: depth, width and stem as said or usual, classes as said or seen in the data."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from compiler.classification import class_names
+from compiler.draft import Draft
+from compiler.estimate.convnet import Architecture, architecture, count
+from compiler.provenance import Because, From, Reason
+from schemas.model import ResNetDepth
+from schemas.plan import ResNetPlan
+
+__all__ = ["resnet"]
+
+_DEPTH: Final[ResNetDepth] = 18
+"""The smallest with four stages (He et al. 2016, table 1)."""
+_LEAST_FOR_STEM: Final = 64
+"""Pixels. The large stem leaves a quarter of height and width, the stages an eighth of that: from 64 pixels on something is left."""
+
+
+def resnet(draft: Draft) -> Draft:
+    """Fill `model` of a classifier."""
+    said, image = draft.recipe.model, draft.recipe.data.image
+    depth = said.depth or _DEPTH
+    block, blocks = architecture(depth)
+    small = len(blocks) == 3
+    stem = said.stem or ("small" if small or image.size < _LEAST_FOR_STEM else "imagenet")
+    draft, num_classes, classes_why = _classes(draft)
+    shape = Architecture(
+        block=block,
+        blocks=blocks,
+        width=said.width or (16 if small else 64),
+        stem=stem,
+        num_classes=num_classes,
+        channels=image.channels,
+        image_size=image.size,
+    )
+    counts = count(shape)
+    section = ResNetPlan(
+        family="resnet",
+        num_parameters=counts.parameters,
+        macs=counts.macs,
+        depth=depth,
+        block=block,
+        blocks=blocks,
+        width=shape.width,
+        stem=stem,
+        norm=said.norm,
+        num_classes=num_classes,
+        channels=image.channels,
+        image_size=image.size,
+        compile=draft.recipe.training.compile,
+    )
+    paper = Reason("follows from the depth (He et al. 2016, table 1 and section 4.2)")
+    usual: dict[str, Because] = {
+        "depth": Reason("the smallest of four stages (He et al. 2016, table 1)"),
+        "width": Reason("He et al. 2016: 64 with four stages, 16 with three"),
+        "stem": Reason(f"imagenet with four stages from {_LEAST_FOR_STEM} pixels on, which smaller images don't survive"),
+    }
+    why: dict[str, Because] = {
+        key: From(f"model.{key}") if getattr(said, key) is not None else reason for key, reason in usual.items()
+    }
+    why |= {
+        "family": From("model.family") if draft.spans.key("model", "family") else Reason("the family that classifies images"),
+        "num_parameters": Reason("counted from the dimensions"),
+        "macs": Reason("counted from the dimensions"),
+        "block": paper,
+        "blocks": paper,
+        "num_classes": classes_why,
+        "channels": From("data.image.channels"),
+        "image_size": From("data.image.size"),
+        "compile": From("training.compile"),
+    }
+    return draft.fill("model", section, why)
+
+
+def _classes(draft: Draft) -> tuple[Draft, int, Because]:
+    """Classes as said, or as many as the sources show."""
+    said, found = draft.recipe.model.num_classes, class_names(draft)
+    if found is not None and len(found) < 2:
+        draft = draft.find(
+            draft.diagnostic(
+                "RC416",
+                f"the sources have one class, `{found[0]}`",
+                "data",
+                "sources",
+                help="give each class a folder of its own, two at least",
+                reason="with one class there is nothing to tell apart",
+            )
+        )
+        return draft, said or 2, Reason("repaired")
+    if said is None and found is None:
+        draft = draft.find(
+            draft.diagnostic(
+                "RC416",
+                "the number of classes is not known before launch",
+                "model",
+                help="num_classes: 10   # under `model`: as many as the labels have",
+                reason="the sources don't show their classes from here",
+            )
+        )
+        return draft, 10, Reason("repaired")
+    if said is None:
+        return draft, len(found or ()), Reason("classes of the sources, counted by their names")
+    if found is not None and len(found) > said:
+        draft = draft.find(
+            draft.diagnostic(
+                "RC416",
+                f"the sources have {len(found)} classes, the model {said}",
+                "model",
+                "num_classes",
+                help=f"num_classes: {len(found)}   # or leave it out",
+                reason=f"classes by name: {', '.join(found[:5])}{', ...' if len(found) > 5 else ''}",
+            )
+        )
+    return draft, said, From("model.num_classes")

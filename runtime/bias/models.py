@@ -1,0 +1,129 @@
+"""Which models a comparison is between: the reference, the trained model, what is shipped, and replicates of both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from runtime import teacher
+from runtime.data.locate import find_folder
+from runtime.errors import DataError, RunFailed
+from runtime.frozen import load_frozen
+from runtime.layout import Layout
+from runtime.lineage import earlier, trained_key
+from runtime.model import load_trained
+from runtime.record import read_record
+from runtime.shipping import is_compressed, load_shipped
+from runtime.start import load_start, start_content
+from schemas.evaluation import BiasPlan
+from schemas.plan import RunPlan
+
+__all__ = ["Load", "folder_of_reference", "pins", "reference", "stages"]
+
+Load = Callable[[], nn.Module]
+"""Reads a model when it is its turn: one of them is in memory at a time."""
+
+
+def reference(bias: BiasPlan, plan: RunPlan, layout: Layout, tokenizer: Path | None) -> Load:
+    """The model that is compared with.
+
+    Args:
+        bias: says which.
+        plan: of this run, with those before it.
+        layout: of this run.
+        tokenizer: folder of this run's tokenizer, which the reference must share; None where there is no text.
+
+    Raises:
+        DataError: there is no such folder (RC401), or its tokenizer is another one (RC406).
+    """
+    if bias.against == "uncompressed":
+        return lambda: load_trained(plan, layout)
+    if bias.against == "run":
+        before, place = earlier(str(bias.run), plan, layout)
+        _check_data(str(bias.run), plan, layout)
+        return lambda: load_trained(before, place)
+    if bias.against == "start" and plan.start is not None and plan.start.kind == "run":
+        start, its_place = earlier(str(plan.start.run), plan, layout)
+        return lambda: load_trained(start, its_place)
+    if bias.against == "start":
+        return lambda: load_start(plan, layout)
+    folder = folder_of_reference(bias, layout.roots)
+    if tokenizer is not None:
+        teacher.check_tokenizer(folder, tokenizer, "the reference")
+    return lambda: load_frozen(folder, "the reference")
+
+
+def stages(bias: BiasPlan, plan: RunPlan, layout: Layout) -> dict[str, tuple[Load, ...]]:
+    """The models that are compared, by stage: `trained`, then `shipped` where that is another one; replicates in each.
+
+    The last stage is the one that is exported, and that the gate judges.
+    """
+    runs = [(plan, layout)]
+    for name in bias.replicates:
+        _check_data(name, plan, layout)
+        runs.append(earlier(name, plan, layout))
+    found: dict[str, tuple[Load, ...]] = {}
+    if bias.against != "uncompressed":
+        found["trained"] = tuple(_loader(load_trained, *run) for run in runs)
+    if is_compressed(plan):
+        found["shipped"] = tuple(_loader(load_shipped if is_compressed(run[0]) else load_trained, *run) for run in runs)
+    return found
+
+
+def _loader(load: Callable[[RunPlan, Layout], nn.Module], plan: RunPlan, layout: Layout) -> Load:
+    return lambda: load(plan, layout)
+
+
+def folder_of_reference(bias: BiasPlan, roots: tuple[Path, ...]) -> Path:
+    """The folder of a reference that comes from one.
+
+    Raises:
+        DataError: there is no such folder (RC401).
+    """
+    folder = find_folder(bias.folder or "", roots)
+    if folder is None:
+        looked = ", ".join(str(root) for root in roots)
+        message = f"there is no reference `{bias.folder}`; looked in {looked}"
+        raise DataError("RC401", message, "check `evaluation.bias.against`")
+    return folder
+
+
+def pins(bias: BiasPlan, plan: RunPlan, layout: Layout) -> dict[str, Any]:
+    """What names the content of the reference and of replicates: keys of trainings, hashes of files.
+
+    Raises:
+        DataError: there is no such folder (RC401).
+        RunFailed: an earlier run has not been trained to its end (RC606).
+    """
+    found: dict[str, Any] = {name: trained_key(name, plan, layout) for name in bias.replicates}
+    if bias.against == "run":
+        found["reference"] = trained_key(str(bias.run), plan, layout)
+    elif bias.against == "folder":
+        found["reference"] = teacher.content(folder_of_reference(bias, layout.roots))
+    elif bias.against == "start":
+        found["reference"] = start_content(plan, layout)
+    return found
+
+
+def _check_data(name: str, plan: RunPlan, layout: Layout) -> None:
+    """Refuse an earlier run whose token ids mean other words.
+
+    Raises:
+        DataError: it has another tokenizer (RC406).
+        RunFailed: it has none yet (RC606).
+    """
+    if plan.tokenizer is None:
+        return
+    before, place = earlier(name, plan, layout)
+    theirs, ours = (read_record(where.step_result("tokenizer")) for where in (place, layout))
+    if theirs is None or ours is None:
+        raise RunFailed("RC606", f"the run `{name}` has no tokenizer yet", f"run it first: --run {name}")
+    if theirs.values.get("content_sha256", theirs.key) != ours.values.get("content_sha256", ours.key):
+        raise DataError(
+            "RC406",
+            f"the run `{name}` ({before.name}) has another tokenizer than this one, so their tokens can't be compared",
+            "give both runs the same sources for the tokenizer, or start this run from that one",
+        )

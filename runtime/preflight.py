@@ -1,0 +1,37 @@
+"""What the runs of a plan need from outside, looked for before the first of them begins: hours later is too late to be told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from runtime import teacher
+from runtime.layout import Layout
+from runtime.lineage import trained_key
+from runtime.scoring.models import check_models
+from runtime.start import folder_of_start
+from schemas.plan import RunPlan
+
+__all__ = ["Ahead", "preflight"]
+
+Ahead = tuple[RunPlan, Layout, tuple[str, ...] | None]
+"""A run, its folders, and the ids of its steps that are to be done; None for all."""
+
+
+def preflight(ahead: Sequence[Ahead]) -> None:
+    """Look for starts, teachers and models that score.
+
+    Args:
+        ahead: the runs that are to be done, in order, each with the runs before it.
+
+    Raises:
+        DataError: a folder is missing (RC401).
+        RunFailed: the hub can't be reached (RC607), or a run starts from one that is neither done nor among these (RC606).
+    """
+    done_here = {plan.run for plan, _, _ in ahead}
+    for plan, layout, chosen in ahead:
+        teacher.check_present(plan, layout)
+        folder_of_start(plan, layout.roots)
+        check_models(plan, layout.roots)
+        trains = any(step.kind == "train" and (chosen is None or step.id in chosen) for step in plan.steps)
+        if trains and plan.start is not None and plan.start.run is not None and plan.start.run not in done_here:
+            trained_key(plan.start.run, plan, layout)

@@ -1,0 +1,131 @@
+"""The table of a sequence: a column for each run, a row for each thing that was measured; for the screen and the page."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, NamedTuple
+
+from runtime.reporting.stages import BeforeAfter, SequenceReport, Stage
+from schemas.units import format_bytes, format_count, format_seconds, format_usd
+
+__all__ = ["NONE", "Row", "as_text", "rows"]
+
+NONE: Final = "-"
+"""What was not measured."""
+_COLUMN: Final = 18
+_LABEL: Final = 24
+
+Show = Callable[[float], str]
+
+
+class Row(NamedTuple):
+    """A line of the table; rows of one group stand together."""
+
+    group: str
+    label: str
+    cells: tuple[str, ...]
+
+
+def rows(report: SequenceReport) -> list[Row]:
+    """All rows of which at least one run has a value."""
+    found = (*_runs(report.stages), *_sizes(report.stages), *_losses(report.stages), *_bias(report.stages))
+    return [row for row in found if any(cell != NONE for cell in row.cells)]
+
+
+def as_text(report: SequenceReport, width: int) -> str:
+    """The table in aligned text, at most `width` columns wide (80 or more): as many runs beside each other as fit."""
+    beside = max((width - _LABEL) // _COLUMN, 1)
+    blocks = []
+    for start in range(0, len(report.stages), beside):
+        part = slice(start, start + beside)
+        lines = [_line(report.name if start == 0 else "", [stage.run for stage in report.stages[part]])]
+        for group, members in itertools.groupby(rows(report), key=lambda row: row.group):
+            lines += ["", group, *(_line(f"  {row.label}", row.cells[part]) for row in members)]
+        blocks.append("\n".join(lines))
+    together = (
+        f"together  {format_count(report.tokens)} tokens, {format_seconds(report.seconds)}, {format_usd(report.usd)}"
+    )
+    return "\n\n".join([*blocks, together])
+
+
+def _line(label: str, cells: Sequence[str]) -> str:
+    return (
+        f"{_fit(label, _LABEL):<{_LABEL}}{''.join(f'{_fit(cell, _COLUMN - 2):>{_COLUMN}}' for cell in cells)}".rstrip()
+    )
+
+
+def _fit(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 3] + "..."
+
+
+def _row(group: str, label: str, stages: Sequence[Stage], cell: Callable[[Stage], str | None]) -> Row:
+    return Row(group, label, tuple(cell(stage) or NONE for stage in stages))
+
+
+def _number(value: float | None, show: Show) -> str | None:
+    return None if value is None else show(value)
+
+
+def _runs(stages: Sequence[Stage]) -> Iterator[Row]:
+    """What each run was, and what it cost."""
+    group = "run"
+    yield _row(group, "starts from", stages, lambda stage: stage.starts_from)
+    yield _row(group, "taught by", stages, lambda stage: ", ".join(stage.teachers))
+    yield _row(group, "techniques", stages, lambda stage: ", ".join(stage.techniques).replace("_", " "))
+    yield _row(group, "steps", stages, lambda stage: _number(stage.steps, "{:,}".format))
+    yield _row(group, "tokens", stages, lambda stage: _number(stage.tokens, format_count))
+    yield _row(group, "time", stages, lambda stage: _number(stage.seconds, format_seconds))
+    yield _row(group, "cost", stages, lambda stage: _number(stage.usd, format_usd))
+    yield _row(group, "tokens/s in training", stages, lambda stage: _number(stage.training_tokens_per_s, format_count))
+
+
+def _sizes(stages: Sequence[Stage]) -> Iterator[Row]:
+    """The finished model, as trained and as shipped."""
+    group = "model, trained > shipped"
+    yield _row(group, "parameters", stages, lambda stage: _change(stage.parameters, format_count))
+    yield _row(group, "not zero", stages, lambda stage: _change(stage.nonzero, format_count))
+    yield _row(group, "size", stages, lambda stage: _change(stage.bytes, format_bytes))
+    yield _row(group, "tokens/s, inference", stages, lambda stage: _change(stage.tokens_per_s, format_count))
+
+
+def _change(pair: BeforeAfter, show: Show) -> str | None:
+    """`1.2M > 0.6M`, or one of the two where they are the same or the other isn't known."""
+    said = [show(value) for value in (pair.before, pair.after) if value is not None]
+    return " > ".join(dict.fromkeys(said)) or None
+
+
+def _losses(stages: Sequence[Stage]) -> Iterator[Row]:
+    """Held-out loss of all sources together and of each, accuracy where there is one."""
+    group = "held-out, nats"
+    names = sorted({name for stage in stages for name in stage.sources})
+    for label, form in (("loss at the start", "start"), ("loss, trained", "trained"), ("loss, shipped", "shipped")):
+        yield _row(group, label, stages, lambda stage, form=form: _number(stage.mean(form), "{:.4f}".format))  # type: ignore[misc]
+    for name in names if len(names) > 1 else ():
+        yield _row(group, f"  {name}", stages, lambda stage, name=name: _last_loss(stage, name))  # type: ignore[misc]
+    for label, form in (("accuracy, trained", "trained"), ("accuracy, shipped", "shipped")):
+        yield _row(
+            group, label, stages, lambda stage, form=form: _number(stage.mean(form, "accuracy"), "{:.2%}".format)
+        )  # type: ignore[misc]
+
+
+def _last_loss(stage: Stage, source: str) -> str | None:
+    """Loss of one source by the form that leaves the run."""
+    held = stage.sources.get(source)
+    if held is None:
+        return None
+    return _number(held.loss.get("shipped", held.loss.get("trained")), "{:.4f}".format)
+
+
+def _bias(stages: Sequence[Stage]) -> Iterator[Row]:
+    """What single classes paid; a model that is uniformly worse scores 0, so accuracy stands beside."""
+    group = "bias, against its reference"
+
+    def of(name: str, show: Show) -> Callable[[Stage], str | None]:
+        return lambda stage: None if stage.bias is None else _number(getattr(stage.bias, name), show)
+
+    yield _row(group, "CEV", stages, of("cev", "{:.4g}".format))
+    yield _row(group, "SDE", stages, of("sde", "{:.4g}".format))
+    yield _row(group, "changed samples (PIE)", stages, of("pie", "{:,}".format))
+    yield _row(group, "accuracy, reference", stages, of("reference_accuracy", "{:.2%}".format))
+    yield _row(group, "accuracy, model", stages, of("accuracy", "{:.2%}".format))
