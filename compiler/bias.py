@@ -57,13 +57,17 @@ def bias_plan(draft: Draft) -> tuple[Draft, BiasPlan | None, dict[str, Because]]
         max_sde=said.max_sde,
     )
     why: Because = From("evaluation.bias.against") if said.against else Reason(reference.why)
-    return draft, section, {
-        **{f"bias.{key}": why for key in ("against", "run", "folder", "fingerprint")},
-        "bias.classes": From("evaluation.bias.classes")
-        if said.classes != "auto"
-        else Reason("a classifier's labels, or tokens of a language model by how often they occur"),
-        "bias.replicates": From("evaluation.bias.replicates"),
-    }
+    return (
+        draft,
+        section,
+        {
+            **{f"bias.{key}": why for key in ("against", "run", "folder", "fingerprint")},
+            "bias.classes": From("evaluation.bias.classes")
+            if said.classes != "auto"
+            else Reason("a classifier's labels, or tokens of a language model by how often they occur"),
+            "bias.replicates": From("evaluation.bias.replicates"),
+        },
+    )
 
 
 def _reference(draft: Draft, said: Bias) -> tuple[_Reference | None, Diagnostic | None]:
@@ -95,7 +99,9 @@ def _unknown(draft: Draft, said: Bias, named: str) -> Diagnostic:
         "start": "this run begins with random weights, so there is no start to compare it with",
         "uncompressed": "no technique of this run makes the finished model smaller, so there is nothing to compare it with",
         "previous": "there is no run before this one to compare it with",
-    }.get(named, f"the run `{named}` comes no earlier" if later else f"there is no earlier run `{named}` to compare with")
+    }.get(
+        named, f"the run `{named}` comes no earlier" if later else f"there is no earlier run `{named}` to compare with"
+    )
     return draft.diagnostic(
         "RC203",
         what if said.against else f"the comparison needs a reference: {what}",

@@ -36,7 +36,12 @@ def fit_recipe(draft: Draft) -> Draft:
         for name, source in recipe.data.sources.items()
     }
     data = recipe.data.model_copy(
-        update={"sequence_length": 1, "sources": sources, "curriculum": (), "selection": Data.model_fields["selection"].default}
+        update={
+            "sequence_length": 1,
+            "sources": sources,
+            "curriculum": (),
+            "selection": Data.model_fields["selection"].default,
+        }
     )
     budget = Budget().model_copy(update={key: getattr(recipe.budget, key) for key in sorted(_LIMITS)})
     model = recipe.model.model_copy(update={"family": "resnet"})
@@ -53,7 +58,7 @@ def _for_classifiers(draft: Draft) -> Iterator[Diagnostic]:
         ("model", DECODER_KEYS),
         ("budget", frozenset(Budget.model_fields) - _LIMITS),
         ("data", frozenset({"sequence_length", "selection", "curriculum"})),
-        ("evaluation", frozenset({"prompts", "max_new_tokens", "retention"})),
+        ("evaluation", frozenset({"prompts", "max_new_tokens"})),
     ):
         for key in sorted(keys):
             if said.key(section, key) is not None:

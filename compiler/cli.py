@@ -50,6 +50,9 @@ RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="Recipe file.
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=VALUE", help="Override a value; may be repeated.")
 ]
+RunName = Annotated[
+    str | None, typer.Option("--run", metavar="NAME", help="One run of the recipe's sequence; default: the last.")
+]
 Output = Annotated[Format, typer.Option("--format", help="text for people, json for programs.")]
 
 
@@ -94,6 +97,7 @@ def plan(
     trace: Annotated[
         bool, typer.Option("--trace", help="Also trace the memory of a step on fake tensors; needs torch, but no GPU.")
     ] = False,
+    run_name: RunName = None,
     output: Annotated[
         PlanFormat, typer.Option("--format", help="text for people, json for programs, csv for sweeps.")
     ] = PlanFormat.TEXT,
@@ -101,9 +105,12 @@ def plan(
     """Show what a recipe will do and cost, before anything runs."""
     if sweeps:
         raise typer.Exit(
-            sweep.sweep(recipe, tuple(overrides or ()), tuple(sweeps), output, alone=not (against or html or trace))
+            sweep.sweep(
+                recipe, tuple(overrides or ()), tuple(sweeps), output, alone=not (against or html or trace or run_name)
+            )
         )
-    raise typer.Exit(inspect.plan(recipe, tuple(overrides or ()), against, html, output, trace=trace))
+    chosen = inspect.Shown(against=against, html=html, trace=trace, run=run_name)
+    raise typer.Exit(inspect.plan(recipe, tuple(overrides or ()), chosen, output))
 
 
 @app.command(name="compile")
@@ -130,9 +137,13 @@ def run(
         Path | None, typer.Option(help="Run folder of another plan to go on from.", readable=False)
     ] = None,
     processes: Annotated[int | None, typer.Option(min=1, help="Processes on this machine; default: one a GPU.")] = None,
+    run_name: Annotated[
+        str | None,
+        typer.Option("--run", metavar="NAME", help="One run of the recipe's sequence; default: all in order."),
+    ] = None,
 ) -> None:
     """Execute a recipe or a job here; finished steps are reused, an interrupted training goes on."""
-    raise typer.Exit(jobs.run_job(target, tuple(overrides or ()), out, runs, resume_from, processes))
+    raise typer.Exit(jobs.run_job(target, tuple(overrides or ()), out, runs, resume_from, processes, run_name))
 
 
 @app.command()
@@ -142,10 +153,11 @@ def explain(
     ],
     path: Annotated[str | None, typer.Argument(help="Value of the plan, such as training.optimizer.lr.")] = None,
     overrides: Overrides = None,
+    run_name: RunName = None,
     output: Output = Format.TEXT,
 ) -> None:
     """Explain an error code, or say who set a value of the plan."""
-    raise typer.Exit(inspect.explain(subject, path, tuple(overrides or ()), output))
+    raise typer.Exit(inspect.explain(subject, path, tuple(overrides or ()), run_name, output))
 
 
 @app.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from compiler.frontend.spans import PathKey, format_path, parse_path
@@ -13,7 +13,7 @@ from compiler.provenance import lookup
 from schemas.plan import Provenance, RunPlan
 from schemas.resume import last_step, resume_conflicts
 
-__all__ = ["ABSENT", "Change", "Kind", "PlanDiff", "diff"]
+__all__ = ["ABSENT", "Change", "Kind", "PlanDiff", "RunDiff", "diff"]
 
 Kind = Literal["+", "~", "-", "-/+"]
 """Added, changed, removed; `-/+` is any of them that forbids to resume."""
@@ -27,8 +27,8 @@ class Absent(enum.Enum):
 
 ABSENT: Final = Absent.ABSENT
 
-# Not compared: they sum up the other values, or tell where those came from.
-_SUMS: Final = frozenset({"fingerprint", "resume_key", "provenance"})
+# Not compared: they sum up the other values, or tell where those came from. Other runs are compared by themselves.
+_SUMS: Final = frozenset({"fingerprint", "resume_key", "provenance", "earlier", "totals"})
 
 # What somebody said; the rest of a budget is what follows from it.
 _SAID_OF_BUDGETS: Final = frozenset(
@@ -66,6 +66,15 @@ class PlanDiff:
     old: RunPlan
     new: RunPlan
     changes: tuple[Change, ...]
+    runs: tuple[RunDiff, ...] = ()
+    """The other runs, where both plans are sequences."""
+
+    @property
+    def is_same(self) -> bool:
+        """Whether nothing differs, in this run or another one."""
+        return (
+            not self.changes and self.old.fingerprint == self.new.fingerprint and all(run.is_same for run in self.runs)
+        )
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -92,8 +101,60 @@ class PlanDiff:
         return added, len(decided) - added - removed, removed
 
 
+@dataclass(frozen=True)
+class RunDiff:
+    """Another run of a sequence.
+
+    Args:
+        name: in the sequence.
+        kind: added, removed, or in both plans.
+        plan: the new one; of a run that was removed, the old one.
+        found: what differs in it; None where only one of the plans has it.
+    """
+
+    name: str
+    kind: Kind
+    plan: RunPlan
+    found: PlanDiff | None
+
+    @property
+    def is_same(self) -> bool:
+        """Whether nothing differs."""
+        return self.found is not None and self.found.is_same
+
+
 def diff(old: RunPlan, new: RunPlan) -> PlanDiff:
-    """Compare two plans, value by value, in the plan's order."""
+    """Compare two plans, value by value, in the plan's order; runs of sequences by their names."""
+    before, after = _counterparts(old, new)
+    others = [] if old.run is None or new.run is None else _others(old, new, str(after.run))
+    return replace(_diff(before, after), runs=tuple(others))
+
+
+def _counterparts(old: RunPlan, new: RunPlan) -> tuple[RunPlan, RunPlan]:
+    """The runs to compare first: the last ones, or the last one of either plan with the run of that name in the other."""
+    if old.run == new.run:
+        return old, new
+    for run in new.runs:
+        if run.run == old.run:
+            return old, run
+    return next((run for run in old.runs if run.run == new.run), old), new
+
+
+def _others(old: RunPlan, new: RunPlan, shown: str) -> Iterator[RunDiff]:
+    """All runs but the one that is shown first: those of the new plan in its order, then what it doesn't have any more."""
+    before, after = ({str(run.run): run for run in plan.runs} for plan in (old, new))
+    for name, run in after.items():
+        if name != shown:
+            was = before.get(name)
+            found = _diff(was, run) if was is not None else None
+            yield RunDiff(name, "+" if found is None else "~", run, found)
+    for name, run in before.items():
+        if name not in after and name != shown:
+            yield RunDiff(name, "-", run, None)
+
+
+def _diff(old: RunPlan, new: RunPlan) -> PlanDiff:
+    """Compare one run with one run."""
     conflicts = [(parse_path(path), reason) for path, reason in resume_conflicts(old, new)]
     left, right = (plan.model_dump(mode="json", by_alias=True, exclude=set(_SUMS)) for plan in (old, new))
     changes = []

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from compiler.catalogue import Device
 from compiler.frontend.spans import SpanIndex, format_path
+from compiler.frontend.tree import Node
 from compiler.provenance import Because, Origins
 from schemas.base import Frozen
 from schemas.diagnostics import Diagnostic, DiagnosticsError, Severity
@@ -144,6 +145,8 @@ class Draft:
     """Its name in the sequence; None where the recipe is one run alone."""
     order: tuple[str, ...] = ()
     """Names of all runs of the sequence."""
+    item: Node | None = None
+    """What the run itself says in the sequence; the rest of its recipe is what all runs share."""
 
     def fill(self, name: str, section: Any, because: Mapping[str, Because]) -> Draft:
         """A copy with one more section.
@@ -161,6 +164,13 @@ class Draft:
             sections={**self.sections, name: section},
             provenance={**self.provenance, **Origins(self.spans).of(name, section, because)},
         )
+
+    def says(self, *path: str | int) -> bool:
+        """Whether the run says a value itself, rather than sharing it with the other runs of its sequence."""
+        node = self.item if self.item is not None else self.spans.root
+        for key in path:
+            node = node.child(key) if node is not None else None
+        return node is not None
 
     @property
     def beginning(self) -> Beginning | None:

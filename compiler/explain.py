@@ -33,7 +33,7 @@ def _value(plan: RunPlan, path: PathKey) -> Any:
 
 
 def _unknown(plan: RunPlan, text: str) -> DiagnosticsError:
-    known = [format_path(path) for path, _ in leaves(plan) if path[0] != "provenance"]
+    known = [format_path(path) for path, _ in leaves(plan) if path[0] not in ("provenance", "earlier")]
     leaf = text.rsplit(".", 1)[-1]
     guess = closest(text, known) or next((k for k in known if leaf and k.endswith(leaf)), None)
     return DiagnosticsError(

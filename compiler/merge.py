@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from compiler.carried import carried
 from compiler.draft import Draft
 from compiler.frontend.spans import PathKey, format_path, parse_path
 from compiler.lowering import lower
@@ -38,8 +39,13 @@ def _said(draft: Draft) -> Iterator[tuple[str, PathKey, Technique]]:
 
 
 def lowered(draft: Draft) -> tuple[Lowered, ...]:
-    """Every technique of the recipe, lowered."""
-    return tuple(Lowered(kind, path, lower(kind, technique, draft)) for kind, path, technique in _said(draft))
+    """Every technique of the recipe, lowered, each kind behind what the run takes over of it from the run before."""
+    said = tuple(_said(draft))
+    kept = carried(draft, frozenset(kind for kind, _, _ in said))
+    parts = [Lowered(kind, ("model", "start"), fragment) for kind, fragment in kept.items()]
+    parts += [Lowered(kind, path, lower(kind, technique, draft)) for kind, path, technique in said]
+    order = list(TECHNIQUES)
+    return tuple(sorted(parts, key=lambda part: order.index(part.kind)))
 
 
 def conflicts(draft: Draft, parts: tuple[Lowered, ...]) -> list[Diagnostic]:

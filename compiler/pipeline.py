@@ -15,6 +15,7 @@ from compiler.frontend.resolve import resolve
 from compiler.frontend.sequence import Run, runs_of
 from compiler.frontend.spans import PathKey, RecipeError, SpanIndex, parse_path
 from compiler.frontend.validate import Checked, validate
+from compiler.passes.accounting import accounting
 from compiler.passes.batch import batch
 from compiler.passes.budget import budget
 from compiler.passes.data import data
@@ -65,6 +66,7 @@ PASSES: Final[tuple[Pass, ...]] = (
     execution,
     estimate,
     lifetime,
+    accounting,
     steps,
 )
 
@@ -138,7 +140,13 @@ def plan_run(run: Run, path: Path, before: tuple[Planned, ...], order: tuple[str
     if checked.recipe is None or len(earlier) < len(before):
         return Planned(run, checked, checked.diagnostics, None)
     start = Draft(
-        checked.recipe, checked.resolved.spans, (path.parent, Path()), earlier=earlier, run=run.name, order=order
+        checked.recipe,
+        checked.resolved.spans,
+        (path.parent, Path()),
+        earlier=earlier,
+        run=run.name,
+        order=order,
+        item=run.item,
     )
 
     def replan(draft: Draft) -> Draft:

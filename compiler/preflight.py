@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from compiler.frontend.spans import SpanIndex, format_path
-from schemas.data import FilesSource, JsonlSource, MdsSource, ParquetSource, Source
+from schemas.data import FilesSource, ImagesSource, JsonlSource, MdsSource, ParquetSource, Source
 from schemas.diagnostics import Diagnostic, Severity
 
 __all__ = ["preflight"]
@@ -22,6 +22,8 @@ def _patterns(source: Source) -> tuple[tuple[str, ...], str]:
             key = "jsonl"
         case ParquetSource(parquet=said):
             key = "parquet"
+        case ImagesSource(images=said):
+            return (f"{glob.escape(said)}/*/*",), "images"
         case MdsSource(mds=said) if "://" not in said:
             return (f"{glob.escape(said)}/index.json",), "mds"
         case _:

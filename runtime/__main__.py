@@ -26,7 +26,7 @@ from runtime.errors import RunError, RunFailed
 from runtime.execute import Outcome, execute
 from runtime.files import write_bytes, write_json
 from runtime.layout import Layout
-from runtime.lineage import plans
+from runtime.lineage import alone, plans
 from runtime.load import load_plan
 from runtime.lock import hold
 from runtime.preflight import preflight
@@ -37,7 +37,7 @@ from runtime.reporting.report import write_report
 from runtime.reporting.sequence import conclude
 from runtime.reporting.summary import summary
 from runtime.resume import adopt
-from runtime.spend import Spend, cap_error
+from runtime.spend import Spend, cap_error, spent_before
 from runtime.status import Status, rank, say, show_error, soften_streams, world_size
 from schemas.plan import RunPlan
 
@@ -228,7 +228,8 @@ def _ended(outcome: Outcome, task: _Task, status: Status) -> int:
             show_error(fault)
         return fault.exit_code if fault else 0
     trained = next(record.values for record in outcome.records.values() if record.kind == "train")
-    error = cap_error(task.plan, Spend(**trained["spend"]), trained["steps"], trained["seconds"])
+    carried = spent_before(task.plan, task.layout)
+    error = cap_error(task.plan, Spend(**trained["spend"]), trained["steps"], trained["seconds"], carried)
     status.end("capped", error.exit_code)
     show_error(error)
     return error.exit_code
@@ -269,8 +270,8 @@ def _write_plan(task: _Task, source: Path) -> None:
     if task.is_last:
         write_bytes(task.layout.run / "plan.yaml", source.read_bytes())
     else:
-        alone = task.plan.model_copy(update={"earlier": ()})
-        write_json(task.layout.run / "plan.yaml", alone.model_dump(mode="json", by_alias=True))  # JSON is YAML
+        content = alone(task.plan).model_dump(mode="json", by_alias=True)
+        write_json(task.layout.run / "plan.yaml", content)  # JSON is YAML
 
 
 def _draw(plan: RunPlan, layout: Layout, outcome: Outcome) -> None:

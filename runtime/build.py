@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from composer import Trainer
 from composer.core import Event
@@ -19,6 +19,7 @@ from runtime.callbacks.metrics_file import MetricsFile
 from runtime.callbacks.saver import Saver
 from runtime.callbacks.spend import SpendWatch
 from runtime.checkpoint import Checkpoint
+from runtime.classifier import Classifier
 from runtime.data.planned_dataset import check_draws
 from runtime.errors import RunFailed
 from runtime.feed import evaluators, find_sources, open_dataset, per_device_batch, train_data
@@ -36,6 +37,7 @@ from schemas.plan import RunPlan
 
 if TYPE_CHECKING:
     from composer.core import Algorithm, Callback
+    from transformers import PreTrainedModel
 
 __all__ = ["Training", "build_training", "join_ranks", "parallelism"]
 
@@ -68,7 +70,8 @@ def build_training(
         DataError: data or vocabulary don't fit the plan (RC401, RC405, RC406, RC408, RC411).
         RunFailed: batch or precision don't fit these machines (RC205, RC503).
     """
-    check_vocabulary(plan.decoder, inputs["tokenizer"].values["vocab_size"])
+    if not plan.is_classifier:
+        check_vocabulary(plan.decoder, inputs["tokenizer"].values["vocab_size"])
     sources = find_sources(plan, layout, inputs)
     check_draws(plan.data, sources)
     dataset = open_dataset(plan, layout, sources)
@@ -78,7 +81,7 @@ def build_training(
     ledger = Ledger(plan, unique, padding=padding_of(plan, inputs))
     spend = SpendWatch(meter)
     saver = Saver(plan, layout.checkpoints, ledger, lambda: stop.received or spend.reached, found)
-    model = build_model(plan, layout, inputs["tokenizer"].values.get("eos_token_id"), found)
+    model = build_model(plan, layout, eos_of(inputs), found)
     optimizer = build_optimizer(model, plan.training.optimizer)
     algorithms = build_algorithms(plan, layout)
     trainer = Trainer(
@@ -123,9 +126,20 @@ def join_ranks(plan: RunPlan) -> None:
         dist.initialize_dist(device_kind(plan), timeout=_WAIT_SECONDS)
 
 
-def build_model(plan: RunPlan, layout: Layout, eos_token_id: int | None, found: Checkpoint | None = None) -> CausalLM:
+def eos_of(inputs: Inputs) -> int | None:
+    """The end of text of the run's tokenizer, where it has one."""
+    return inputs["tokenizer"].values.get("eos_token_id") if "tokenizer" in inputs else None
+
+
+def build_model(
+    plan: RunPlan, layout: Layout, eos_token_id: int | None, found: Checkpoint | None = None
+) -> CausalLM | Classifier:
     """The model before its first step, with recomputed activations and FSDP's seams where the plan has them."""
-    model = initial_model(plan, layout, eos_token_id, found)
+    built = initial_model(plan, layout, eos_token_id, found)
+    if plan.is_classifier:
+        convert_model(built, plan.precision)
+        return Classifier(built, plan.objective, plan.resnet.num_classes)
+    model = cast("PreTrainedModel", built)
     compat.attend_without_masks(model)
     convert_model(model, plan.precision)
     if plan.parallelism.activation_checkpointing:

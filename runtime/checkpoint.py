@@ -294,7 +294,7 @@ def trained_names(model: torch.nn.Module) -> frozenset[str]:
 def _names(model: torch.nn.Module, *, trained: bool) -> frozenset[str]:
     return frozenset(
         name.replace("_fsdp_wrapped_module.", "").removeprefix("module.")
-        for name, parameter in model.named_parameters()
+        for name, parameter in model.named_parameters(remove_duplicate=False)  # tied weights have two names
         if parameter.requires_grad is trained
     )
 

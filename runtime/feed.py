@@ -13,11 +13,12 @@ from composer.utils import dist
 from torch.utils.data import DataLoader, DistributedSampler
 
 from runtime import compat
-from runtime.callbacks.ledger import Ledger
+from runtime.callbacks.ledger import Ledger, fed_tokens
 from runtime.data.planned_dataset import HeldOut, PlannedDataset, collate
 from runtime.data.ranges import SampleRange, SourceData
 from runtime.errors import RunFailed
 from runtime.files import read_json
+from runtime.images.batches import ImageDataset, collate_images
 from runtime.layout import Layout
 from runtime.precision import device_kind
 from runtime.preemption import outlive_signals
@@ -57,7 +58,7 @@ def find_sources(plan: RunPlan, layout: Layout, inputs: Inputs) -> tuple[SourceD
         found.append(
             SourceData(
                 name=name,
-                column=source.column if isinstance(source, MdsSource) and ready_made else "tokens",
+                column=source.column if isinstance(source, MdsSource) and ready_made else result.values["column"],
                 train=_range(result, "train", layout),
                 heldout=_range(result, "heldout", layout) if result.values["heldout"]["samples"] else None,
                 scores=scores.get(name),
@@ -87,12 +88,16 @@ def _is_packed(folder: Path) -> bool:
 def open_dataset(plan: RunPlan, layout: Layout, sources: Sequence[SourceData]) -> PlannedDataset:
     """The dataset of all sources; one sample of each is read at once, so that what can't be used is found now."""
     batch = per_device_batch(plan) * dist.get_world_size()
+    dataset: PlannedDataset
     with compat.private_shared_memory(layout.run, leads=dist.get_local_rank() == 0):
         dist.barrier()
-        dataset = PlannedDataset(
-            plan.data, plan.seed, sources, global_batch=batch, vocab_size=plan.decoder.vocab_size,
-            workers=plan.execution.workers, cache_limit=plan.execution.cache_limit,
-        )  # fmt: skip
+        if plan.is_classifier:
+            dataset = ImageDataset(plan, sources, global_batch=batch)
+        else:
+            dataset = PlannedDataset(
+                plan.data, plan.seed, sources, global_batch=batch, vocab_size=plan.decoder.vocab_size,
+                workers=plan.execution.workers, cache_limit=plan.execution.cache_limit,
+            )  # fmt: skip
     for source in sources:
         if source.train.samples:
             dataset[dataset.id_of(source.train)]
@@ -105,7 +110,7 @@ def train_data(plan: RunPlan, dataset: PlannedDataset, ledger: Ledger) -> DataSp
         dataset,
         batch_size=per_device_batch(plan),
         num_workers=plan.execution.workers,
-        collate_fn=collate,
+        collate_fn=_collate(plan),
         pin_memory=device_kind(plan) == "gpu",
         # All batches are full; a short one can only come from a loader that broke off.
         drop_last=True,
@@ -125,14 +130,20 @@ def evaluators(plan: RunPlan, dataset: PlannedDataset, sources: Sequence[SourceD
         ranks, rank = dist.get_world_size(), dist.get_global_rank()
         sampler: DistributedSampler[Any] = DistributedSampler(heldout, ranks, rank, shuffle=False, drop_last=False)
         size = min(plan.training.microbatch, per_device_batch(plan))
-        data = data_spec(DataLoader(heldout, batch_size=size, sampler=sampler, collate_fn=collate), without_source)
+        data = data_spec(
+            DataLoader(heldout, batch_size=size, sampler=sampler, collate_fn=_collate(plan)), without_source
+        )
         found.append(Evaluator(label=source.name, dataloader=data, eval_interval=when_to_evaluate(plan)))
     return found
 
 
+def _collate(plan: RunPlan) -> Callable[[Sequence[Any]], dict[str, torch.Tensor]]:
+    return collate_images(plan) if plan.is_classifier else collate
+
+
 def without_source(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """What the model reads of a batch."""
-    return {"input_ids": batch["input_ids"]}
+    return {name: batch[name] for name in ("input_ids", "pixel_values", "labels") if name in batch}
 
 
 def data_spec(loader: DataLoader[Any], transform: Callable[[Any], Any]) -> DataSpec:
@@ -140,8 +151,8 @@ def data_spec(loader: DataLoader[Any], transform: Callable[[Any], Any]) -> DataS
     return DataSpec(
         loader,
         batch_transforms=transform,
-        get_num_samples_in_batch=lambda batch: int(batch["input_ids"].shape[0]),
-        get_num_tokens_in_batch=lambda batch: int(batch["input_ids"].numel()),
+        get_num_samples_in_batch=lambda batch: int(next(iter(batch.values())).shape[0]),
+        get_num_tokens_in_batch=fed_tokens,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -15,7 +16,7 @@ from runtime.errors import DataError, RunFailed
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["hub_folder", "load_frozen"]
+__all__ = ["hub_folder", "load_frozen", "num_parameters"]
 
 
 @functools.cache
@@ -79,3 +80,14 @@ def load_frozen(folder: Path, what: str) -> PreTrainedModel:
 def _unusable(folder: Path, what: str, reason: str) -> DataError:
     remedy = "give a Hugging Face folder with config.json and *.safetensors"
     return DataError("RC401", f"{what} in {folder} can't be loaded: {reason}", remedy)
+
+
+def num_parameters(folder: Path) -> int:
+    """Weights in a folder's *.safetensors, by their headers: tied ones are stored once."""
+    from safetensors import safe_open
+
+    found = 0
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as weights:
+            found += sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
+    return found

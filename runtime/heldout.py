@@ -17,18 +17,38 @@ from streaming.base.world import World
 from runtime.data.mds import token_ids
 from runtime.errors import DataError
 
-__all__ = ["read_samples"]
+__all__ = ["read_rows", "read_samples"]
 
 
 def read_samples(share: Mapping[str, Any], folder: Path, column: str, cache: Path) -> Iterator[npt.NDArray[np.int64]]:
-    """Samples of one split, each of shape (sequence_length,).
+    """Samples of one split of text, each of shape (sequence_length,); see `read_rows`.
+
+    Args:
+        share: what `prepare` says of the split.
+        folder: of the prepare step.
+        column: MDS column of token ids.
+        cache: where shards of a remote are kept.
+
+    Raises:
+        DataError: a shard is missing or damaged, or holds no token ids (RC408).
+    """
+    for number, row in enumerate(read_rows(share, folder, cache)):
+        tokens = token_ids(row.get(column))
+        if tokens is None:
+            place = share["remote"] or folder / share["local"]
+            found = f"held-out sample {number} in {place} is not an array of token ids"
+            raise DataError("RC408", found, f"delete {folder} and run again: it is made anew")
+        yield tokens.astype(np.int64)
+
+
+def read_rows(share: Mapping[str, Any], folder: Path, cache: Path) -> Iterator[Mapping[str, Any]]:
+    """Rows of one split, decoded, in order.
 
     Reads shard by shard, without the shared memory of a StreamingDataset: a training may still live in this process.
 
     Args:
         share: `remote` or `local` (a path relative to `folder`), `first_sample` and `samples`, as `prepare` says them.
         folder: of the prepare step.
-        column: MDS column of token ids.
         cache: where shards of a remote are kept.
 
     Raises:
@@ -45,7 +65,7 @@ def read_samples(share: Mapping[str, Any], folder: Path, column: str, cache: Pat
         for shard in shards:
             rows = range(max(first - start, 0), min(end - start, shard.samples))
             if rows:
-                yield from _rows(stream, shard, rows, column)
+                yield from _rows(stream, shard, rows)
             start += shard.samples
     except (OSError, ValueError, KeyError, RuntimeError, IndexError) as error:
         if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
@@ -58,13 +78,10 @@ def read_samples(share: Mapping[str, Any], folder: Path, column: str, cache: Pat
         ) from error
 
 
-def _rows(stream: Stream, shard: Reader, rows: range, column: str) -> Iterator[npt.NDArray[np.int64]]:
+def _rows(stream: Stream, shard: Reader, rows: range) -> Iterator[Mapping[str, Any]]:
     stream.prepare_shard(shard)
     for row in rows:
-        tokens = token_ids(shard[row][column])
-        if tokens is None:
-            raise ValueError(f"sample {row} is not an array of token ids")
-        yield tokens.astype(np.int64)
+        yield shard[row]
 
 
 def _stream(share: Mapping[str, Any], folder: Path, cache: Path) -> Stream:

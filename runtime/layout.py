@@ -4,8 +4,8 @@
 <runs>/cache/prepare-<key>/     train/ and heldout/ (MDS), train-documents.npy, result.json
 <runs>/cache/score-<key>/       values and order of a source's samples by a metric, result.json
 <runs>/cache/scores/            scores of documents, which outlive sequence lengths and shards
-<runs>/<name>-<fp8>/            plan.yaml, lock, steps/<id>.json, checkpoints/, compressed/, export/, metrics.jsonl, run_report.json,
-                                pictures; of a sequence's last run also sequence_report.json and report.html
+<runs>/<name>-<fp8>/            plan.yaml, lock, steps/<id>.json, checkpoints/, compressed/, export/, metrics.jsonl,
+                                run_report.json, pictures; of a sequence's last run also sequence_report.json and report.html
 """
 
 from __future__ import annotations

@@ -7,12 +7,20 @@ from runtime.layout import Layout
 from runtime.record import read_record
 from schemas.plan import RunPlan
 
-__all__ = ["earlier", "plans", "reads_like", "trained_key"]
+__all__ = ["alone", "earlier", "plans", "reads_like", "trained_key"]
 
 
 def plans(plan: RunPlan) -> tuple[RunPlan, ...]:
-    """All runs of a plan, in order, each with the runs before it, so that it can find its start and its teachers."""
-    return tuple(run.model_copy(update={"earlier": plan.runs[:number]}) for number, run in enumerate(plan.runs))
+    """All runs of a plan, in order, each with the runs before it, for its start and teachers, and the caps of all together."""
+    return tuple(
+        run.model_copy(update={"earlier": plan.runs[:number], "totals": plan.totals})
+        for number, run in enumerate(plan.runs)
+    )
+
+
+def alone(plan: RunPlan) -> RunPlan:
+    """A run of `plans` as it stands in its plan."""
+    return plan.model_copy(update={"earlier": (), "totals": None})
 
 
 def earlier(name: str, plan: RunPlan, layout: Layout) -> tuple[RunPlan, Layout]:

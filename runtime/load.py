@@ -15,13 +15,13 @@ from schemas.plan import FORMAT_VERSION, RunPlan
 
 __all__ = ["load_plan"]
 
-# A plan with the provenance of every value has about 100 kB; this is far beyond, and well within memory.
-_LARGEST_BYTES: Final = 16_000_000
+# A run with the provenance of every value has about 100 kB, and a sequence 64 of them; this is beyond, and well within memory.
+_LARGEST_BYTES: Final = 32_000_000
 _REMEDY: Final = "compile the recipe again and run the plan it writes"
 
 
 def load_plan(path: Path) -> RunPlan:
-    """Read and check a plan: YAML, format version, types, invariants, fingerprint.
+    """Read and check a plan and all runs in it: YAML, format version, types, invariants, fingerprint.
 
     Raises:
         DataError: it can't be read, is damaged, was edited, or is of another major format version (RC605).
@@ -32,13 +32,15 @@ def load_plan(path: Path) -> RunPlan:
         plan = RunPlan.model_validate(content)
     except ValidationError as error:
         raise _refusal(path, _first(error)) from None
-    for name, stored, actual in (
-        ("fingerprint", plan.fingerprint, fingerprint(plan)),
-        ("resume key", plan.resume_key, resume_key(plan)),
-    ):
-        if stored != actual:
-            why = f"was edited: its {name} is {stored[:8]}, its content has {actual[:8]}"
-            raise _refusal(path, why, "change the recipe, not the plan, and compile it again")
+    for run in plan.runs:
+        whose = "its" if run is plan else f"the run {run.run}'s"
+        for name, stored, actual in (
+            ("fingerprint", run.fingerprint, fingerprint(run)),
+            ("resume key", run.resume_key, resume_key(run)),
+        ):
+            if stored != actual:
+                why = f"was edited: {whose} {name} is {stored[:8]}, its content has {actual[:8]}"
+                raise _refusal(path, why, "change the recipe, not the plan, and compile it again")
     return plan
 
 

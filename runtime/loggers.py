@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = ["build_loggers", "mlflow_database", "quiet"]
 
-_CHATTY = ("composer", "streaming", "transformers", "torch.distributed", "mlflow", "alembic", "concurrent.futures")
+_CHATTY = (
+    "composer", "streaming", "transformers", "torch.distributed", "mlflow", "alembic", "concurrent.futures", "torchao",
+    "bitsandbytes", "peft",
+)  # fmt: skip
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The model of a plan: a Hugging Face causal LM built from its dimensions, and how Composer trains it.
+"""The model of a plan: a Hugging Face causal LM or a ResNet built from its dimensions, and how Composer trains it.
 
 build_untrained(plan)          random weights, the same on every rank and machine
 initial_model(plan, layout)    the model before its first step: random or trained weights, reshaped by the plan's techniques
@@ -14,16 +14,18 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from composer.metrics.nlp import LanguageCrossEntropy
 from composer.models import ComposerModel
+from torch import nn
 from torch.nn import functional
 
 from runtime import checkpoint
 from runtime.algorithms import finish, prepare
+from runtime.classifier import build_resnet
 from runtime.decoder import IGNORED, blocks, language_model_loss, model_config
 from runtime.errors import DataError, RunFailed
 from runtime.layout import Layout
 from runtime.lineage import earlier
 from runtime.start import load_start
-from schemas.plan import ModelPlan, RunPlan
+from schemas.plan import ModelPlan, ResNetPlan, RunPlan
 
 if TYPE_CHECKING:
     from torchmetrics import Metric
@@ -42,12 +44,14 @@ __all__ = [
 ]
 
 
-def build_untrained(plan: RunPlan, eos_token_id: int | None = None) -> PreTrainedModel:
+def build_untrained(plan: RunPlan, eos_token_id: int | None = None) -> nn.Module:
     """The model before training, in fp32 on the CPU; its weights are a function of the plan and its seed alone.
 
     Raises:
         RunFailed: it has another number of parameters than the plan (RC901); its attention needs a package (RC607).
     """
+    if plan.is_classifier:
+        return build_resnet(plan)
     from transformers import AutoModelForCausalLM
 
     config = model_config(plan.decoder, eos_token_id)
@@ -65,12 +69,12 @@ def build_untrained(plan: RunPlan, eos_token_id: int | None = None) -> PreTraine
             f"the plan has {plan.model.num_parameters:,} parameters, the {plan.model.family} model built has {found:,}",
             "compile the recipe again with this version; if it stays, please report it",
         )
-    return cast("PreTrainedModel", model)
+    return cast("nn.Module", model)
 
 
 def initial_model(
     plan: RunPlan, layout: Layout, eos_token_id: int | None = None, found: checkpoint.Checkpoint | None = None
-) -> PreTrainedModel:
+) -> nn.Module:
     """The model before its first step: its start's weights or random ones, in the form in which the run trains them.
 
     Args:
@@ -102,18 +106,18 @@ def _keeps_start(plan: RunPlan) -> bool:
 
 def _skeleton(
     plan: RunPlan, layout: Layout, weights: Mapping[str, torch.Tensor], eos_token_id: int | None
-) -> PreTrainedModel:
+) -> nn.Module:
     """A model with the layers of `weights`, ready to load them. What it holds until then has no meaning."""
     if plan.start is not None and plan.start.kind == "run":
         before, place = earlier(str(plan.start.run), plan, layout)
-        model = cast("PreTrainedModel", finish(before, _skeleton(before, place, weights, eos_token_id)))
+        model = finish(before, _skeleton(before, place, weights, eos_token_id))
     else:
         model = build_untrained(plan, eos_token_id)
     prepare(plan, model, {name.removeprefix("model."): weight for name, weight in weights.items()})
     return model
 
 
-def load_trained(plan: RunPlan, layout: Layout, eos_token_id: int | None = None) -> PreTrainedModel:
+def load_trained(plan: RunPlan, layout: Layout, eos_token_id: int | None = None) -> nn.Module:
     """The model with the weights of the run's newest checkpoint, on the CPU; with an EMA the averaged ones.
 
     Raises:
@@ -141,7 +145,7 @@ def load_trained(plan: RunPlan, layout: Layout, eos_token_id: int | None = None)
     else:
         model = _skeleton(plan, layout, weights, eos_token_id)
         model.load_state_dict(named)
-    return cast("PreTrainedModel", finish(plan, model))
+    return finish(plan, model)
 
 
 def check_vocabulary(model: ModelPlan, tokenizer_vocab_size: int) -> None:
@@ -158,12 +162,14 @@ def check_vocabulary(model: ModelPlan, tokenizer_vocab_size: int) -> None:
         )
 
 
-def flops_per_token(model: ModelPlan, sequence_length: int) -> int:
-    """FLOPs of training on one token: 6 N + 12 L h s (PaLM, Chowdhery et al. 2022, appendix B).
+def flops_per_token(model: ModelPlan | ResNetPlan, sequence_length: int) -> int:
+    """FLOPs of training on one token: 6 N + 12 L h s (PaLM, Chowdhery et al. 2022, appendix B); on one image: 6 for a multiply-add.
 
     6 N are the matrix products of forward and backward pass, 12 L h s those of attention over s positions. Recomputed
     activations don't count: MFU measures useful work.
     """
+    if isinstance(model, ResNetPlan):
+        return 6 * model.macs
     return 6 * model.num_parameters + 12 * model.num_layers * model.hidden_size * sequence_length
 
 

@@ -25,7 +25,7 @@ def preflight(ahead: Sequence[Ahead]) -> None:
 
     Raises:
         DataError: a folder is missing (RC401).
-        RunFailed: the hub can't be reached (RC607), or a run starts from one that is neither done nor among these (RC606).
+        RunFailed: the hub can't be reached (RC607), or an earlier run is neither done nor among these (RC606).
     """
     done_here = {plan.run for plan, _, _ in ahead}
     for plan, layout, chosen in ahead:
@@ -33,5 +33,14 @@ def preflight(ahead: Sequence[Ahead]) -> None:
         folder_of_start(plan, layout.roots)
         check_models(plan, layout.roots)
         trains = any(step.kind == "train" and (chosen is None or step.id in chosen) for step in plan.steps)
-        if trains and plan.start is not None and plan.start.run is not None and plan.start.run not in done_here:
-            trained_key(plan.start.run, plan, layout)
+        for name in _needed(plan) if trains else ():
+            if name not in done_here:
+                trained_key(name, plan, layout)
+
+
+def _needed(plan: RunPlan) -> set[str]:
+    """Earlier runs whose weights a training begins with or learns from."""
+    names = [one.run for spec in teacher.specs_of(plan) for one in spec.teachers]
+    if plan.start is not None:
+        names.append(plan.start.run)
+    return {name for name in names if name is not None}

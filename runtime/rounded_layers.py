@@ -13,43 +13,37 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from runtime.factors import matrix_of
 from runtime.rounding import Rounding
+from runtime.sparsity.layers import prunable
 
-__all__ = ["FakeRounding", "RoundedLayer", "roundable", "rounded_layers", "to_matrix"]
-
-_KINDS = ("Linear", "Conv1D", "Conv2d")
-_WHOLE = ("lm_head", "fc")
-"""Output layers, which are often tied to the embedding; and a ResNet's."""
+__all__ = [
+    "FakeRounding",
+    "RoundedLayer",
+    "plain_model",
+    "replace_layer",
+    "roundable",
+    "rounded_layers",
+]
 
 
 def roundable(model: nn.Module, exclude: tuple[str, ...]) -> dict[str, nn.Module]:
-    """Layers that are rounded, by name: all linear ones and convolutions but the output layer and a network's first layer.
+    """Layers that are rounded, by name: linear ones and convolutions inside the blocks.
+
+    Embeddings and output layers, which are often one, norms, and a ResNet's first convolution and last layer stay whole.
 
     Args:
         model: a causal LM or a ResNet.
-        exclude: names that stay whole: `down_proj` means that layer of every block, `layers.0.mlp` a part of one.
+        exclude: names that stay whole too: `down_proj` means that layer of every block, `layers.0.mlp` a part of one.
     """
-    names = [f".{name}." for name in (*exclude, *_WHOLE)]
-    found = {name: module for name, module in model.named_modules() if type(module).__name__ in _KINDS}
-    # The first convolution reads the image itself: 3 channels, 0.1 % of the weights.
-    return {
-        name: module
-        for name, module in found.items()
-        if name != "conv1" and not any(said in f".{name}." for said in names)
-    }
-
-
-def to_matrix(layer: nn.Module) -> torch.Tensor:
-    """A layer's weight as [outputs, inputs]."""
-    weight = cast("torch.Tensor", layer.weight)
-    return weight.t() if type(layer).__name__ == "Conv1D" else weight.flatten(1)
+    return prunable(dict(model.named_modules()), "all", exclude)
 
 
 def _applied(layer: nn.Module, matrix: torch.Tensor, bias: torch.Tensor | None, x: torch.Tensor) -> torch.Tensor:
     """What a layer computes with a matrix [outputs, inputs] in its weight's place."""
     if isinstance(layer, nn.Conv2d):
         shape = (layer.out_channels, layer.in_channels // layer.groups, *layer.kernel_size)
-        return layer._conv_forward(x, matrix.view(shape), bias)
+        return cast("torch.Tensor", layer._conv_forward(x, matrix.view(shape), bias))
     return functional.linear(x, matrix, bias)
 
 
@@ -74,7 +68,7 @@ class FakeRounding:
         if not self.active:
             return cast("torch.Tensor", type(layer).forward(layer, x))
         bias = cast("torch.Tensor | None", layer.bias)
-        return _applied(layer, rounding.fake(to_matrix(layer)), bias, rounding.inputs(x, _tokens(layer, x)))
+        return _applied(layer, rounding.fake(matrix_of(layer)), bias, rounding.inputs(x, _tokens(layer, x)))
 
     def install(self) -> None:
         """Stand in the layer's `forward`."""
@@ -110,13 +104,14 @@ class RoundedLayer(nn.Module):
         """
         super().__init__()
         with torch.no_grad():
-            quantized, scale = rounding.quantized(to_matrix(layer).detach())
-        self.rounding = rounding
+            quantized, scale = rounding.quantized(matrix_of(layer).detach())
+        self.rounding, self.kind = rounding, type(layer).__name__
         self.shape = tuple(cast("torch.Tensor", layer.weight).shape)
         self.register_buffer("quantized", quantized.contiguous())
         self.register_buffer("scale", scale)
         self.bias = cast("nn.Parameter | None", layer.bias)
-        layer.weight = layer.bias = None
+        for name in ("weight", "bias"):
+            layer.register_parameter(name, None)
         # Not a submodule, since its parameters are ours now. It still knows what kind it is, its strides and padding.
         self._plain = [layer]
 
@@ -125,16 +120,31 @@ class RoundedLayer(nn.Module):
         """The rounded weight, [outputs, inputs]."""
         return self.rounding.dequantized(self.quantized, self.scale)
 
-    @property
-    def weight(self) -> torch.Tensor:
-        """The rounded weight in the shape in which the plain layer stores it."""
-        matrix = self.matrix
-        return matrix.t().contiguous() if type(self._plain[0]).__name__ == "Conv1D" else matrix.view(self.shape)
+    def plain(self) -> nn.Module:
+        """The layer that this one was made of, with the rounded weight."""
+        matrix, layer = self.matrix, self._plain[0]
+        weight = matrix.t().contiguous() if self.kind == "Conv1D" else matrix.view(self.shape)
+        layer.register_parameter("weight", nn.Parameter(weight, requires_grad=False))
+        layer.register_parameter("bias", self.bias)
+        return layer
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """What the plain layer computes with the rounded weight; inputs are rounded too where the plan says so."""
         plain = self._plain[0]
         return _applied(plain, self.matrix.to(x.dtype), self.bias, self.rounding.inputs(x, _tokens(plain, x)))
+
+
+def replace_layer(model: nn.Module, name: str, layer: nn.Module) -> None:
+    """Put a layer in another one's place."""
+    parent, _, child = name.rpartition(".")
+    setattr(model.get_submodule(parent), child, layer)
+
+
+def plain_model(model: nn.Module) -> nn.Module:
+    """A model that is shipped, changed in place: plain layers again, with the rounded weights."""
+    for name, layer in rounded_layers(model).items():
+        replace_layer(model, name, layer.plain())
+    return model
 
 
 def rounded_layers(model: nn.Module) -> Mapping[str, RoundedLayer]:

@@ -111,7 +111,8 @@ def fake_quantize(blocks: torch.Tensor, grid: Grid) -> torch.Tensor:
     """
     with torch.no_grad():
         scale = symmetric(blocks, grid)
-    return cast("torch.Tensor", _StraightThrough.apply(blocks, scale, grid.low, grid.high))
+    rounded = _StraightThrough.apply(blocks, scale, grid.low, grid.high)  # type: ignore[no-untyped-call]  # torch's
+    return cast("torch.Tensor", rounded)
 
 
 @dataclass(frozen=True)

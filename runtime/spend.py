@@ -1,8 +1,10 @@
 """What a training has cost so far, over all its sessions, and the caps that stop it.
 
 The books are the file spend.json of the run's folder, written every few seconds, whatever the training does meanwhile: a
-killed session has been paid for too. Counted is the time in which the devices are held by the training step: starting,
-training, evaluating, saving. The clock is the machine's uptime: it knows no summer time, and stands while a laptop sleeps.
+killed session has been paid for too. In a sequence each run has its own; caps of the recipe's top level hold for all
+together, so what earlier runs have spent is carried. Counted is the time in which the devices are held by the training step:
+starting, training, evaluating, saving. The clock is the machine's uptime: it knows no summer time, and stands while a laptop
+sleeps.
 """
 
 from __future__ import annotations
@@ -20,11 +22,13 @@ from typing import Any, Final, Literal, Self
 from runtime import checkpoint
 from runtime.errors import RunFailed
 from runtime.files import read_json, write_json
+from runtime.layout import Layout
+from runtime.lineage import plans
 from runtime.status import say
 from schemas.plan import RunPlan
 from schemas.units import format_seconds, format_usd
 
-__all__ = ["Cap", "Meter", "Spend", "cap_error", "open_books", "read_spend"]
+__all__ = ["Cap", "Meter", "Spend", "cap_error", "open_books", "read_spend", "spent_before"]
 
 Cap = Literal["max_cost", "max_hours"]
 
@@ -100,10 +104,38 @@ def open_books(path: Path, checkpoints: Path, plan: RunPlan) -> Spend:
     return spend
 
 
-def _caps(plan: RunPlan) -> dict[Cap, float]:
-    """The plan's caps, in dollars and seconds."""
-    found: dict[Cap, float | None] = {"max_cost": plan.budget.max_cost_usd, "max_hours": plan.budget.max_seconds}
-    return {name: value for name, value in found.items() if value is not None}
+def spent_before(plan: RunPlan, layout: Layout) -> Spend:
+    """What the runs before this one in its sequence have spent together."""
+    found = Spend()
+    for run in plans(plan)[:-1]:
+        books = read_spend(Layout.of(run, roots=layout.roots, runs=layout.runs).spend) or Spend()
+        found = replace(
+            found,
+            seconds=found.seconds + books.seconds,
+            device_seconds=found.device_seconds + books.device_seconds,
+            usd=found.usd + books.usd,
+        )
+    return found
+
+
+def _caps(plan: RunPlan, carried: Spend) -> dict[Cap, float]:
+    """What the run itself may spend, in dollars and seconds: its own caps, and what earlier runs left of those of all runs."""
+    own: dict[Cap, float | None] = {"max_cost": plan.budget.max_cost_usd, "max_hours": plan.budget.max_seconds}
+    shared = {cap: limit - _spent(carried, cap) for cap, limit in _shared(plan).items()}
+    found: dict[Cap, float] = {}
+    for cap, limit in own.items():
+        limits = [value for value in (limit, shared.get(cap)) if value is not None]
+        if limits:
+            found[cap] = max(min(limits), 0.0)
+    return found
+
+
+def _shared(plan: RunPlan) -> dict[Cap, float]:
+    """Caps of all runs of the sequence together."""
+    if plan.totals is None:
+        return {}
+    found: dict[Cap, float | None] = {"max_cost": plan.totals.max_cost_usd, "max_hours": plan.totals.max_seconds}
+    return {cap: limit for cap, limit in found.items() if limit is not None}
 
 
 def _spent(spend: Spend, cap: Cap) -> float:
@@ -122,6 +154,7 @@ class Meter:
         devices: that the session holds.
         clock: seconds that never go back.
         before: the books so far; default: those at `path`.
+        carried: what earlier runs of the sequence have spent.
     """
 
     def __init__(
@@ -131,8 +164,10 @@ class Meter:
         devices: int,
         clock: Callable[[], float] = time.monotonic,
         before: Spend | None = None,
+        carried: Spend | None = None,
     ) -> None:
         self._path, self._plan, self._devices, self._clock = path, plan, devices, clock
+        self._caps = _caps(plan, carried or Spend())
         self._before = before or read_spend(path) or Spend()
         self._began = self._last = clock()
         self._longest = 0.0
@@ -144,7 +179,7 @@ class Meter:
 
     def refuses(self) -> Cap | None:
         """The cap under which not even one more batch is worth starting for, if there is one."""
-        for cap, limit in _caps(self._plan).items():
+        for cap, limit in self._caps.items():
             stopped_here = self._before.stopped_by == cap and limit <= self._before.cap
             if stopped_here or _spent(self._before, cap) >= limit:
                 return cap
@@ -152,7 +187,7 @@ class Meter:
 
     def refusal(self, cap: Cap) -> Spend:
         """The books of a session that is not begun because of a cap."""
-        return replace(self._before, stopped_by=cap, cap=_caps(self._plan)[cap])
+        return replace(self._before, stopped_by=cap, cap=self._caps[cap])
 
     def now(self) -> Spend:
         """The books up to this moment, or to the end of the session."""
@@ -160,7 +195,7 @@ class Meter:
             return self._closed
         spend = self._before.plus(self._clock() - self._began, self._devices, self._plan.hardware.usd_per_gpu_hour)
         cap = self._stopped
-        return replace(spend, stopped_by=cap, cap=_caps(self._plan)[cap] if cap else 0.0)
+        return replace(spend, stopped_by=cap, cap=self._caps[cap] if cap else 0.0)
 
     def batch_ended(self) -> Cap | None:
         """Book a batch; returns the cap that one more batch and a checkpoint would pass, if there is one.
@@ -174,7 +209,7 @@ class Meter:
         self._longest, self._last = max(self._longest, now - self._last if self._last > self._began else 0.0), now
         reserve = self._longest + _SAVE_SECONDS_PER_PARAMETER * self._plan.model.num_parameters
         ahead = self.now().plus(reserve, self._devices, self._plan.hardware.usd_per_gpu_hour)
-        return next((cap for cap, limit in _caps(self._plan).items() if _spent(ahead, cap) >= limit), None)
+        return next((cap for cap, limit in self._caps.items() if _spent(ahead, cap) >= limit), None)
 
     def stop(self, cap: Cap) -> None:
         """Note that the session ends at a cap."""
@@ -213,7 +248,9 @@ class Meter:
             self.write()
 
 
-def cap_error(plan: RunPlan, spend: Spend, steps: int, training_seconds: float = 0.0) -> RunFailed:
+def cap_error(
+    plan: RunPlan, spend: Spend, steps: int, training_seconds: float = 0.0, carried: Spend | None = None
+) -> RunFailed:
     """How a run ends at its cap: what was spent, what is saved, and the line that lets it go on.
 
     Args:
@@ -221,20 +258,29 @@ def cap_error(plan: RunPlan, spend: Spend, steps: int, training_seconds: float =
         spend: up to now; says which cap it was.
         steps: optimizer steps done.
         training_seconds: that these took, without starts, evaluations and saving.
+        carried: what earlier runs of the sequence have spent.
     """
     cap: Cap = spend.stopped_by or "max_cost"
     show = format_usd if cap == "max_cost" else format_seconds
-    spent, limit = _spent(spend, cap), _caps(plan).get(cap, spend.cap)
+    before = carried or Spend()
+    own = plan.budget.max_cost_usd if cap == "max_cost" else plan.budget.max_seconds
+    limit = _caps(plan, before).get(cap, spend.cap)
+    # What binds may be the cap of all runs together: then it is told with what these have spent together.
+    together = cap in _shared(plan) and (own is None or limit < own)
+    whose = f"; the runs before it {show(_spent(before, cap))} of that" if together and _spent(before, cap) else ""
+    base = _spent(before, cap) if together else 0.0
+    spent, limit = base + _spent(spend, cap), _shared(plan)[cap] if together else limit
     total = plan.training.steps
     done = f"at batch {steps:,} of {total:,}, which is saved" if steps else "before a batch was done"
     ahead = _seconds_ahead(plan, spend, steps, training_seconds)
     devices = spend.device_seconds / spend.seconds if spend.seconds else plan.parallelism.devices
     # Never below what is spent already and the cap that was too low, whatever the pace.
-    need = max(_spent(spend.plus(ahead, round(devices), plan.hardware.usd_per_gpu_hour), cap), limit) * 1.05
+    after = base + _spent(spend.plus(ahead, round(devices), plan.hardware.usd_per_gpu_hour), cap)
+    need = max(after, limit) * 1.05
     enough = f"${_rounded_up(need):g}" if cap == "max_cost" else _time(need)
     return RunFailed(
         "RC608",
-        f"training has spent {show(spent)} of the {show(limit)} of `{cap}`; it stopped {done}",
+        f"training has spent {show(spent)} of the {show(limit)} of `{cap}`{whose}; it stopped {done}",
         f"`{cap}: {enough}` under `budget` would be enough at this pace; then run the recipe again, and it goes on from there",
     )
 

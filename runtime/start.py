@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ from runtime import teacher
 from runtime.data.locate import find_folder
 from runtime.decoder import model_config
 from runtime.errors import DataError, RunFailed
-from runtime.frozen import load_frozen
+from runtime.frozen import hub_folder, load_frozen
 from runtime.layout import Layout
 from runtime.lineage import trained_key
 from schemas.plan import RunPlan, StartPlan
@@ -44,33 +43,15 @@ def folder_of_start(plan: RunPlan, roots: tuple[Path, ...]) -> Path | None:
     if start is None or start.kind == "run":
         return None
     if start.hub is not None:
-        return _with_weights(_fetched(start.hub, start.revision, offline=plan.execution.offline), start)
+        otherwise = "or give their folder as `model.start.folder`"
+        offline = plan.execution.offline
+        return _with_weights(hub_folder(start.hub, start.revision, "the weights", otherwise, offline=offline), start)
     folder = find_folder(start.folder or "", roots)
     if folder is None:
         looked = ", ".join(str(root) for root in roots)
         message = f"there are no weights `{start.folder}`; looked in {looked}"
         raise DataError("RC401", message, "check `model.start.folder`")
     return _with_weights(folder, start)
-
-
-@functools.cache
-def _fetched(name: str, revision: str | None, *, offline: bool) -> Path:
-    """A repository of the hub in its cache on this disk: safetensors and JSON, nothing that can hold code."""
-    from huggingface_hub import snapshot_download
-
-    try:
-        folder = snapshot_download(
-            name, revision=revision, allow_patterns=["*.safetensors", "*.json"], local_files_only=offline
-        )
-    except Exception as error:  # huggingface_hub, httpx and requests have no common base
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise RunFailed(
-            "RC607",
-            f"the weights `{name}` can't be had from the hub: {reason}",
-            "check name, revision and network (a private one needs HF_TOKEN; `launch.offline: true` forbids the network), "
-            "or give their folder as `model.start.folder`",
-        ) from error
-    return Path(folder)
 
 
 def _with_weights(folder: Path, start: StartPlan) -> Path:

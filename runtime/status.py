@@ -8,10 +8,10 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, Final, Literal, TextIO
 
 from runtime.bias.text import facts as comparison_facts
 from runtime.errors import RunError
@@ -108,6 +108,18 @@ class Status:
         write_json(self.path, value)
 
 
+def facts(kind: str, values: Mapping[str, Any]) -> str:
+    """What is worth knowing of a finished step, in half a line."""
+    return _FACTS[kind](values) if kind in _FACTS else ""
+
+
+def _prepare_facts(values: Mapping[str, Any]) -> str:
+    train, heldout = values["train"], values["heldout"]
+    text = f"{format_tokens(train['tokens'])} to train on, {format_tokens(heldout['tokens'])} held out"
+    skipped = sum(values.get("skipped", {}).values())
+    return text + (f", {skipped:,} documents left out" if skipped else "")
+
+
 def _score_facts(values: Mapping[str, Any]) -> str:
     (metric, found), *_ = values["metrics"].items()
     span = f"{metric} {found['min']:.4g} to {found['max']:.4g}, mean {found['mean']:.4g}"
@@ -115,26 +127,38 @@ def _score_facts(values: Mapping[str, Any]) -> str:
     return f"{span}; {values['documents']:,} documents{undefined}, {values['reused_documents']:,} scored before"
 
 
-def facts(kind: str, values: Mapping[str, Any]) -> str:
-    """What is worth knowing of a finished step, in half a line."""
-    if kind == "tokenizer":
-        return f"{values['vocab_size']:,} tokens in the vocabulary"
-    if kind == "prepare":
-        train, heldout = values["train"], values["heldout"]
-        text = f"{format_tokens(train['tokens'])} to train on, {format_tokens(heldout['tokens'])} held out"
-        skipped = sum(values.get("skipped", {}).values())
-        return text + (f", {skipped:,} documents left out" if skipped else "")
-    if kind == "score":
-        return _score_facts(values)
-    if kind == "train":
-        return (
-            f"{values['steps']:,} batches, {format_tokens(values['tokens'])}, loss {values['loss']:.4f}, "
-            f"{format_count(values['tokens_per_s'])} tok/s"
-        )
-    if kind == "evaluate":
-        pairs = values["sources"].items()
-        losses = [f"{name} {measured['trained']['loss']:.3f} nats" for name, measured in pairs]
-        return ", ".join(losses) or "nothing is held out"
-    if kind == "compare":
-        return comparison_facts(values)
-    return f"{format_bytes(values['bytes'])} in {values['folder']}" if kind == "export" else ""
+def _train_facts(values: Mapping[str, Any]) -> str:
+    return (
+        f"{values['steps']:,} batches, {format_tokens(values['tokens'])}, loss {values['loss']:.4f}, "
+        f"{format_count(values['tokens_per_s'])} tok/s"
+    )
+
+
+def _compress_facts(values: Mapping[str, Any]) -> str:
+    size, speed = values["bytes"], values["tokens_per_s"]
+    return (
+        f"{format_bytes(size['before'])} > {format_bytes(size['after'])}, "
+        f"{format_count(speed['before'])} > {format_count(speed['after'])} tok/s"
+    )
+
+
+def _evaluate_facts(values: Mapping[str, Any]) -> str:
+    losses = [f"{name} {_of_last(measured):.3f} nats" for name, measured in values["sources"].items()]
+    return ", ".join(losses) or "nothing is held out"
+
+
+def _of_last(measured: Mapping[str, Any]) -> float:
+    """Loss of the model that leaves the run."""
+    return float((measured.get("shipped") or measured["trained"])["loss"])
+
+
+_FACTS: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
+    "tokenizer": lambda values: f"{values['vocab_size']:,} tokens in the vocabulary",
+    "prepare": _prepare_facts,
+    "score": _score_facts,
+    "train": _train_facts,
+    "compress": _compress_facts,
+    "evaluate": _evaluate_facts,
+    "compare": comparison_facts,
+    "export": lambda values: f"{format_bytes(values['bytes'])} in {values['folder']}",
+}

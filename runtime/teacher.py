@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from runtime.data.locate import find_folder
 from runtime.errors import DataError, RunFailed
 from runtime.files import hash_file
-from runtime.frozen import hub_folder, load_frozen
+from runtime.frozen import hub_folder, load_frozen, num_parameters
 from runtime.layout import Layout
 from runtime.lineage import earlier, plans, reads_like, trained_key
 from runtime.load import load_plan
@@ -27,6 +27,7 @@ __all__ = [
     "check_tokenizer",
     "check_tokenizers",
     "content",
+    "flops_per_token",
     "load_teachers",
     "padding_of",
     "pins",
@@ -167,6 +168,29 @@ def _check_shape(teacher: TeacherPlan, model: nn.Module, plan: RunPlan) -> None:
 
 def _said(number: int | None) -> str:
     return "no" if number is None else f"{number:,}"
+
+
+def flops_per_token(plan: RunPlan, layout: Layout, steps: int) -> float:
+    """FLOPs of the teachers' forward passes per trained token over the first `steps` steps, 2 N_T each, as the plan counts.
+
+    Kept logits took theirs before the training.
+    """
+    found = 0.0
+    for spec in specs_of(plan):
+        if spec.top_k is None:
+            sizes = [_macs(teacher, plan, layout) for teacher in spec.teachers]
+            at_once = len(sizes) if spec.sampling == "all" else 1
+            found += 2.0 * spec.duty(steps, plan.training.global_batch_tokens) * sum(sizes) * at_once / len(sizes)
+    return found
+
+
+def _macs(teacher: TeacherPlan, plan: RunPlan, layout: Layout) -> int:
+    """Multiply-adds of a token's forward pass: the parameters of a language model."""
+    if teacher.run is not None:
+        return earlier(teacher.run, plan, layout)[0].model.macs_per_token
+    if teacher.checkpoint is not None:
+        return _other_run(teacher, layout)[0].model.macs_per_token
+    return num_parameters(_folder(teacher, plan, layout))
 
 
 def tokenizer_folder(plan: RunPlan, layout: Layout) -> Path | None:

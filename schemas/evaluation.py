@@ -34,8 +34,8 @@ class Bias(Frozen):
 
     against: Text | None = Field(
         None,
-        description="The reference: `start` (the weights that the run begins with), `uncompressed` (the trained model before it is"
-        " made small), `previous` or the name of an earlier run of `sequence`, or a Hugging Face folder (with a `/` in it)."
+        description="The reference: `start` (the weights that the run begins with), `uncompressed` (the trained model before it"
+        " is made small), `previous` or the name of an earlier run of `sequence`, or a Hugging Face folder (with a `/` in it)."
         " Default: the start, else the previous run, else the uncompressed model.",
         examples=["previous"],
     )
@@ -59,8 +59,8 @@ class Bias(Frozen):
     replicates: tuple[Name, ...] = Field(
         (),
         max_length=32,
-        description="Earlier runs that differ from this one by their seed alone: rates are averaged, and a sample counts as changed"
-        " where all of them changed it.",
+        description="Earlier runs that differ from this one by their seed alone: rates are averaged, and a sample counts as"
+        " changed where all of them changed it.",
     )
     max_cev: Float | None = Field(
         None, ge=0, description="Gate: a larger CEV fails the run before the export.", examples=[0.5]
@@ -84,7 +84,8 @@ class Evaluation(Frozen):
         examples=[["base"]],
     )
     bias: Annotated[Bias, short_for("against")] | None = Field(
-        None, description="Measure CEV, SDE and changed samples of the finished model against a reference: `bias: previous`."
+        None,
+        description="Measure CEV, SDE and changed samples of the finished model against a reference: `bias: previous`.",
     )
 
 

@@ -1,10 +1,11 @@
 """What makes two plans the same: identity against execution and money.
 
 The fingerprint covers all that gives a run its meaning: what is trained, on what, on which devices. Left out: where and how
-it runs (`execution`, `logging`, how often it is saved), what predicts, prices or limits it (`budget`, `estimate`, `totals`, the
-seconds of a step, the figures of a device: what they decided stands in `model`, `training` and `parallelism`), and where values
-came from (`provenance`). So another price or a raised cap is the same run, in the same folder. Runs before this one count by
-their own fingerprints. The resume key covers less: what a checkpoint binds whatever its step is, see schemas/resume.py.
+it runs (`execution`, `logging`, how often it is saved), what predicts, prices or limits it (`budget`, `estimate`, `techniques`,
+`shipped`, `totals`, the seconds of a step, the figures of a device, the limits of a comparison: what they decided stands in
+`model`, `training` and `parallelism`), and where values came from (`provenance`). So another price or a raised cap is the same
+run, in the same folder. Runs before this one count by their own fingerprints. The resume key covers less: what a checkpoint
+binds whatever its step is, see schemas/resume.py.
 """
 
 from __future__ import annotations
@@ -19,7 +20,19 @@ from schemas.resume import bound_values
 __all__ = ["canonical_json", "fingerprint", "resume_key"]
 
 _OUTSIDE: Final = frozenset(
-    {"fingerprint", "resume_key", "execution", "logging", "budget", "estimate", "provenance", "totals", "earlier"}
+    {
+        "fingerprint",
+        "resume_key",
+        "execution",
+        "logging",
+        "budget",
+        "estimate",
+        "techniques",
+        "shipped",
+        "provenance",
+        "totals",
+        "earlier",
+    }
 )
 # Of `hardware`, what a run is: the other figures are memory, speed and money, which only estimates read.
 _DEVICES: Final = ("gpu", "count", "per_node")

@@ -20,7 +20,9 @@ __all__ = [
     "PlainBudget",
     "SequenceTotals",
     "ServingPlan",
+    "ShippedPlan",
     "Taught",
+    "TechniqueCost",
 ]
 
 
@@ -215,3 +217,43 @@ class SequenceTotals(Frozen):
     max_cost_usd: Float | None = Field(description="Caps of the recipe's top level, which hold for all runs together.")
     max_seconds: Float | None
     taught: tuple[Taught, ...] = Field(description="Runs that learn from earlier ones.")
+
+
+class TechniqueCost(Frozen):
+    """What a technique adds to the run: the estimate with all techniques less the one without this, in the same layout.
+
+    Rows sum to what all techniques together add to the run without any: where there are several, `interaction` is the rest.
+    Negative numbers are saved.
+    """
+
+    kind: Text
+    train_flops: Float = Field(description="Over all tokens of the run.")
+    once_flops: Float = Field(description="Before training, such as for a teacher's logits that are kept.")
+    memory_bytes: Integer = Field(description="Of one device's peak.")
+    hours: Float
+    usd: Float
+
+
+class ShippedPlan(Frozen):
+    """The model as it leaves the run beside the one that was trained, and what that saves where it is served.
+
+    Reading a prompt is bound by FLOPs, which fall with the parameters; writing is bound by reading the weights, whose bytes fall
+    with their bits too (Pope et al. 2022, arXiv 2211.05102). Single zeros save neither without special kernels.
+    """
+
+    num_parameters: Integer
+    nonzero: Fraction = Field(description="Share of the weights that aren't zero.")
+    bits_per_weight: Float = Field(description="Scales included, averaged over the model.")
+    bytes: Integer
+    dense_bytes: Integer = Field(description="Of the trained model in the number format of the export.")
+    inference_flops_per_token: Float = Field(description="2 N.")
+    dense_inference_flops_per_token: Float
+    inference_usd: Float = Field(description="Of the budget's demand.")
+    dense_inference_usd: Float
+    written_share: Float = Field(
+        description="Bytes read for a written token, of those of the trained model in the serving format."
+    )
+    optimum: ChoicePlan | None = Field(
+        description="The model that would be trained if this form of it is served; null without a demand."
+    )
+    dense_optimum: ChoicePlan | None = Field(description="The same for the trained model as it is.")

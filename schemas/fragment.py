@@ -49,6 +49,10 @@ class Fragment(Frozen):
     shipped_bits: Float | None = Field(
         None, description="Bits of one weight of the finished model, scales included, averaged over the model."
     )
+    once_flops_per_token: Float = Field(
+        0.0, description="Model FLOPs on each train token of the sources once, before training (steps `logits`)."
+    )
+    once_bytes_per_token: Float = Field(0.0, description="Bytes on disk that this leaves of each of these tokens.")
     reason: str = Field(description="What was decided, for the provenance of its algorithms.")
 
     @property

@@ -15,7 +15,18 @@ from schemas.base import Float, Fraction, Frozen, Integer, Name, Text
 from schemas.curriculum import CurriculumPlan
 from schemas.data import Selection, Source, Transition
 from schemas.evaluation import BiasPlan, MLflow, TensorBoard, WandB
-from schemas.forecast import BudgetPlan, ChoicePlan, Estimate, HardwarePlan, LawPlan, PlainBudget, SequenceTotals, ServingPlan
+from schemas.forecast import (
+    BudgetPlan,
+    ChoicePlan,
+    Estimate,
+    HardwarePlan,
+    LawPlan,
+    PlainBudget,
+    SequenceTotals,
+    ServingPlan,
+    ShippedPlan,
+    TechniqueCost,
+)
 from schemas.techniques import AnyAlgorithm
 from schemas.training import NormFormat, OptimizerKind, ParamFormat, PrecisionName, ScheduleKind
 
@@ -48,11 +59,13 @@ __all__ = [
     "ScoringPlan",
     "SequenceTotals",
     "ServingPlan",
+    "ShippedPlan",
     "SlurmPlan",
     "SourceShare",
     "StartPlan",
     "Step",
     "StepKind",
+    "TechniqueCost",
     "TokenizerPlan",
     "TrainingPlan",
 ]
@@ -363,6 +376,8 @@ class RunPlan(Frozen):
     logging: LoggingPlan
     execution: ExecutionPlan
     estimate: Estimate
+    techniques: tuple[TechniqueCost, ...] = Field((), description="What each technique adds to the run.")
+    shipped: ShippedPlan | None = Field(None, description="What leaves the run, where techniques make it smaller.")
     steps: tuple[Step, ...]
     provenance: dict[str, Provenance]
     earlier: tuple[RunPlan, ...] = Field(
@@ -378,6 +393,13 @@ class RunPlan(Frozen):
         if not isinstance(self.model, ModelPlan):
             raise TypeError(f"a {self.model.family} is no language model")
         return self.model
+
+    @property
+    def text_tokenizer(self) -> TokenizerPlan:
+        """The tokenizer of a language model's plan."""
+        if self.tokenizer is None:
+            raise TypeError("images have no tokenizer")
+        return self.tokenizer
 
     @property
     def law_budget(self) -> BudgetPlan:

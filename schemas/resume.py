@@ -68,6 +68,8 @@ def bound_values(plan: RunPlan) -> dict[str, Any]:
     for source in content["data"]["sources"].values():
         for key in _LIMITS:
             source.pop(key, None)
+    # Rounding the finished model leaves its training, and so its checkpoints, alone.
+    content["algorithms"] = [algorithm for algorithm in content["algorithms"] if algorithm.get("mode") != "ptq"]
     for algorithm in content["algorithms"]:
         window = algorithm["window"]
         if algorithm["kind"] not in _SLOPES and window["end_token"] >= plan.budget.tokens:
@@ -111,9 +113,7 @@ def _allowed(path: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> 
     numbered over all sources, so another one may number them anew.
     """
     tokenizer = after["tokenizer"]
-    return (
-        path == "data.sources" and tokenizer is not None and tokenizer["kind"] != "bpe" and _only_adds(before, after)
-    )
+    return path == "data.sources" and tokenizer is not None and tokenizer["kind"] != "bpe" and _only_adds(before, after)
 
 
 def _only_adds(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:

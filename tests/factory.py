@@ -23,7 +23,7 @@ def tiny_plan(**changes: Any) -> RunPlan:
         "fingerprint": "0" * 64,
         "resume_key": "1" * 64,
         "seed": 17,
-        "objective": {"kind": "causal_lm", "z_loss": 0.0},
+        "objective": {"kind": "causal_lm", "z_loss": 0.0, "label_smoothing": 0.0},
         "model": {
             "family": "llama", "num_parameters": 26_720, "num_embedding_parameters": 16_384, "vocab_size": 512,
             "hidden_size": 32, "num_layers": 1, "num_heads": 2, "num_kv_heads": 2, "intermediate_size": 64,
@@ -128,7 +128,7 @@ def tiny_plan(**changes: Any) -> RunPlan:
     }  # fmt: skip
     for section, change in changes.items():
         if isinstance(change, dict) and section != "provenance":
-            plan[section] = {**plan[section], **change}
+            plan[section] = {**plan.get(section, {}), **change}
         else:
             plan[section] = change
     return RunPlan.model_validate(plan)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +13,7 @@ from compiler.pipeline import Compiled, compile_recipe
 from compiler.preflight import preflight
 from compiler.render.console import Exit, Format, color_of, emit_json, warn, width_of
 from compiler.render.diagnostics import render
+from compiler.sequence import Planned, together
 from schemas.diagnostics import Diagnostic, DiagnosticsError, Severity
 from schemas.plan import RunPlan
 
@@ -26,12 +28,20 @@ def roots_of(recipe: Path) -> tuple[Path, ...]:
 def compiled(recipe: Path, overrides: tuple[str, ...]) -> Compiled:
     """Compile and look for local data; the plan is None if anything is wrong."""
     result = compile_recipe(recipe, overrides)
-    if result.recipe is None:
+    if any(one.checked.recipe is None for one in result.runs):
         return result
-    seen = tuple(preflight(result.recipe.data.sources, result.spans, roots_of(recipe)))
+    looked = [_preflight(one, roots_of(recipe)) for one in result.runs]
+    seen = together(looked)
     findings = tuple(sorted({*result.findings, *seen}, key=Diagnostic.sort_key))
     wrong = any(finding.severity is Severity.ERROR for finding in seen)
     return result._replace(plan=None if wrong else result.plan, findings=findings)
+
+
+def _preflight(one: Planned, roots: tuple[Path, ...]) -> Planned:
+    """A run with what is seen of its local data, in place of what its plan found."""
+    spans, recipe = one.checked.resolved.spans, one.checked.recipe
+    found = tuple(preflight(recipe.data.sources, spans, roots)) if recipe is not None else ()
+    return replace(one, findings=found)
 
 
 def show(findings: tuple[Diagnostic, ...], spans: SpanIndex) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -25,7 +26,7 @@ from schemas.codes import CATALOGUE
 from schemas.diagnostics import DiagnosticsError, Severity
 from schemas.plan import RunPlan
 
-__all__ = ["check", "diff_plans", "explain", "plan"]
+__all__ = ["Shown", "check", "diff_plans", "explain", "plan"]
 
 # Lines of a page are easiest to read up to here.
 _PAGE = 88
@@ -54,30 +55,65 @@ def check(recipes: list[Path], overrides: tuple[str, ...], output: CheckFormat) 
     return worst
 
 
-def plan(
-    recipe: Path,
-    overrides: tuple[str, ...],
-    against: Path | None,
-    html: Path | None,
-    output: PlanFormat,
-    *,
-    trace: bool = False,
-) -> int:
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What `recipec plan` shows.
+
+    Args:
+        against: an older plan to compare with.
+        html: file for the plan as a page.
+        trace: whether memory is traced, too.
+        run: one run of a sequence, rather than all and the last.
+    """
+
+    against: Path | None = None
+    html: Path | None = None
+    trace: bool = False
+    run: str | None = None
+
+
+def plan(recipe: Path, overrides: tuple[str, ...], shown: Shown, output: PlanFormat) -> int:
     """One screen: what it will do and cost, or how it differs from an older plan; also as a page for browsers."""
-    if output is PlanFormat.CSV:
-        return _usage("one plan is no table; --format csv goes with --sweep, such as --sweep budget.tokens=1B,2B,4B")
-    if trace and against is not None:
-        return _usage("--trace shows one plan, and --against compares two: give one of them")
+    if problem := _misuse(shown, output):
+        return _usage(problem)
     kind = Format(output.value)
     result = compiled(recipe, overrides)
     if result.plan is None:
         return failed(result, kind)
+    made = _run_of(result.plan, shown.run)
+    if made is None:
+        return _no_run(result.plan, str(shown.run))
     show(result.findings, result.spans)
-    if html is not None and (code := _write_page(result, html, kind)) != Exit.FINE:
+    if shown.html is not None and (code := _write_page(result._replace(plan=made), shown.html, kind)) != Exit.FINE:
         return code
-    if against is not None:
-        return _compare(against, result.plan, kind)
-    return _trace(result.plan, kind) if trace else _show(result.plan, kind)
+    if shown.against is not None:
+        return _compare(shown.against, made, kind, shown.run)
+    return _trace(made, kind) if shown.trace else _show(made, kind)
+
+
+def _misuse(shown: Shown, output: PlanFormat) -> str:
+    """Options that don't go together, in words; empty if they do."""
+    if output is PlanFormat.CSV:
+        return "one plan is no table; --format csv goes with --sweep, such as --sweep budget.tokens=1B,2B,4B"
+    if shown.trace and shown.against is not None:
+        return "--trace shows one plan, and --against compares two: give one of them"
+    return ""
+
+
+def _run_of(made: RunPlan, name: str | None) -> RunPlan | None:
+    """The plan of a run by its name; the whole plan where none is asked for, None where there is no such run."""
+    if name is None:
+        return made
+    return next((run for run in made.runs if run.run == name), None)
+
+
+def _no_run(made: RunPlan, name: str) -> int:
+    from compiler.frontend.suggest import closest
+
+    names = [str(run.run) for run in made.runs if run.run is not None]
+    near = closest(name, names)
+    hint = f"did you mean {near}?" if near else f"runs are {', '.join(names)}" if names else "it has no sequence"
+    return _usage(f"the recipe has no run {name[:64]!r}; {hint}")
 
 
 def _usage(problem: str) -> int:
@@ -128,7 +164,7 @@ def _trace(made: RunPlan, output: Format) -> int:
     return Exit.FINE
 
 
-def _compare(old: Path, new: RunPlan, output: Format) -> int:
+def _compare(old: Path, new: RunPlan, output: Format, run: str | None = None) -> int:
     from compiler.diff import diff
     from compiler.render.diff import render_diff
 
@@ -139,6 +175,9 @@ def _compare(old: Path, new: RunPlan, output: Format) -> int:
         return Exit.RECIPE
     if before is None:
         return Exit.RECIPE
+    if (chosen := _run_of(before, run)) is None:
+        return _no_run(before, str(run))
+    before = chosen
     kind: Literal["text", "json"] = "json" if output is Format.JSON else "text"
     say(render_diff(diff(before, new), kind, color=color_of(sys.stdout), width=width_of(sys.stdout)).rstrip())
     return Exit.FINE
@@ -164,8 +203,8 @@ def diff_plans(old: Path, new: Path, output: Format) -> int:
     return Exit.RECIPE if after is None else _compare(old, after, output)
 
 
-def explain(subject: str, path: str | None, overrides: tuple[str, ...], output: Format) -> int:
-    """Page of an error code, or the origin of a value."""
+def explain(subject: str, path: str | None, overrides: tuple[str, ...], run: str | None, output: Format) -> int:
+    """Page of an error code, or the origin of a value, of the last run or the one named."""
     from compiler.render.diagnostics import explain as page
 
     if path is None and not Path(subject).exists():
@@ -188,7 +227,8 @@ def explain(subject: str, path: str | None, overrides: tuple[str, ...], output: 
     made, spans = plan_or_error(Path(subject), overrides, output)
     if made is None:
         return Exit.RECIPE
-    return _explain_value(made, spans, path, output)
+    chosen = _run_of(made, run)
+    return _no_run(made, str(run)) if chosen is None else _explain_value(chosen, spans, path, output)
 
 
 def _explain_value(made: RunPlan, spans: SpanIndex, path: str, output: Format) -> int:

@@ -40,7 +40,13 @@ def compile_job(recipe: Path, overrides: tuple[str, ...], out: Path, output: For
 
 
 def run_job(
-    target: Path, overrides: tuple[str, ...], out: Path, runs: Path, resume_from: Path | None, processes: int | None
+    target: Path,
+    overrides: tuple[str, ...],
+    out: Path,
+    runs: Path,
+    resume_from: Path | None,
+    processes: int | None,
+    run: str | None = None,
 ) -> int:
     """Become the job's launch script, so that signals and exit code are the runtime's own."""
     roots: tuple[Path, ...] = (Path(),)
@@ -67,6 +73,7 @@ def run_job(
     if processes is not None:
         environment["NPROC"] = str(processes)
     arguments = [] if resume_from is None else ["--resume-from", str(resume_from.resolve())]
+    arguments += [] if run is None else ["--run", run]
     return _become(script, arguments, environment)
 
 

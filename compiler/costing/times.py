@@ -129,7 +129,7 @@ def _evaluation(draft: Draft, step_seconds: float) -> float:
 
 
 def _other_steps(draft: Draft, step_seconds: float) -> dict[str, float]:
-    """Seconds of the steps but the training: `tokenizer`, `prepare` and `score` of sources, and those after it."""
+    """Seconds of the steps but the training: `tokenizer`, `prepare`, `score` and `logits` of sources, and those after it."""
     cores = _CPU_CORES if draft.device.is_cpu else _CORES_PER_GPU * min(draft.hardware.per_node, draft.hardware.count)
     found = {} if draft.is_classifier else {"tokenizer": PREPARE_START_SECONDS}
     if not draft.is_classifier and draft.tokenizer.kind == "bpe":
@@ -141,6 +141,7 @@ def _other_steps(draft: Draft, step_seconds: float) -> dict[str, float]:
     for name, curriculum in draft.data.curricula.items():
         tasks = draft.recipe.launch.scoring.tasks or cores
         found[f"score {name}"] = score_seconds(curriculum.metric, _tokens_of(draft, name), tasks)
+    found |= _kept_logits(draft, step_seconds)
     whole = checkpoint_seconds(checkpoint_bytes(draft.model.num_parameters, states=0))
     smaller = any(fragment.ships_smaller for fragment in draft.fragments)
     if smaller:
@@ -159,6 +160,17 @@ def _other_steps(draft: Draft, step_seconds: float) -> dict[str, float]:
     if draft.recipe.checkpoints.export:
         found["export"] = whole
     return found
+
+
+def _kept_logits(draft: Draft, step_seconds: float) -> dict[str, float]:
+    """Teachers that read each sample of the drawn sources once, on one device, at the speed of the training's products."""
+    once = sum(fragment.once_flops_per_token for fragment in draft.fragments)
+    per_token = step_seconds * draft.hardware.count / draft.training.global_batch_tokens / (6.0 * draft.model.macs_per_token)
+    drawn = [name for name in draft.data.sources if any(name in phase.sources for phase in draft.data.phases)]
+    return {
+        f"logits {name}": PREPARE_START_SECONDS + _tokens_of(draft, name) * once * per_token
+        for name in (drawn if once else ())
+    }
 
 
 def _tokens_of(draft: Draft, name: str) -> int:

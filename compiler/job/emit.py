@@ -12,7 +12,7 @@ import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from compiler.job.readme import readme_values
 from compiler.job.yaml_out import dump
@@ -115,24 +115,42 @@ def _code(text: str) -> str:
     return f"{fence}{pad}{flat}{pad}{fence}"
 
 
+class _ScriptRun(NamedTuple):
+    """A run of the job as its launch scripts need it."""
+
+    name: str
+    folder: str
+    devices: int
+    nodes: int
+    ranks_per_node: int
+
+
+def _script_run(plan: RunPlan) -> _ScriptRun:
+    layout = plan.parallelism
+    each = math.ceil(layout.devices / layout.nodes)
+    return _ScriptRun(str(plan.run or plan.name), _folder(plan), layout.devices, layout.nodes, each)
+
+
 def _script_values(plan: RunPlan) -> dict[str, Any]:
-    """What the launch scripts need."""
-    execution, parallelism = plan.execution, plan.parallelism
-    is_cpu = plan.hardware.gpu == "cpu"
+    """What the launch scripts need; a job of several runs asks for what the largest of them takes."""
+    execution, runs = plan.execution, [_script_run(run) for run in plan.runs]
+    is_cpu = all(run.hardware.gpu == "cpu" for run in plan.runs)
     return {
         "folder": _folder(plan),
         "is_cpu": is_cpu,
-        "parallelism": parallelism,
+        "runs": runs,
+        "devices": max(run.devices for run in runs),
+        "nodes": max(run.nodes for run in runs),
         "execution": execution.model_dump(),
-        "ranks_per_node": math.ceil(parallelism.devices / parallelism.nodes),
+        "ranks_per_node": max(run.ranks_per_node for run in runs),
         "cpus_per_rank": (execution.threads or (1 if is_cpu else _GPU_THREADS)) + execution.workers,
         "slurm_time": _slurm_time(plan),
     }
 
 
 def _slurm_time(plan: RunPlan) -> str:
-    """`--time`: as the recipe says, or twice the estimate of all steps; as d-hh:mm:ss in whole minutes."""
-    estimate = max(plan.estimate.hours * 3600, sum(step.seconds for step in plan.steps))
+    """`--time`: as the recipe says, or twice the estimate of all steps of all runs; as d-hh:mm:ss in whole minutes."""
+    estimate = sum(max(run.estimate.hours * 3600, sum(step.seconds for step in run.steps)) for run in plan.runs)
     seconds = plan.execution.slurm.time or max(2 * estimate, _LEAST_SLURM_SECONDS)
     minutes = math.ceil(seconds / 60)
     return f"{minutes // 1440}-{minutes // 60 % 24:02}:{minutes % 60:02}:00"

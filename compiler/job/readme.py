@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from compiler.job.yaml_out import one_line
 from compiler.mixing.stretches import stretches
+from compiler.render.sequence import limits, rows, teaching
 from schemas.data import SOURCE_KINDS, Source
 from schemas.plan import RunPlan
 from schemas.techniques import AnyAlgorithm
@@ -44,9 +45,12 @@ def readme_values(plan: RunPlan) -> dict[str, Any]:
         "plan": plan,
         "sources": [_source(plan, name) for name in plan.data.sources],
         "techniques": [_technique(plan, algorithm) for algorithm in plan.algorithms],
-        "tokenizer_place": plan.tokenizer.path or plan.tokenizer.hub,
+        "tokenizer_place": (plan.tokenizer.path or plan.tokenizer.hub) if plan.tokenizer else None,
         "stretches": stretches(plan),
         "max_phases": _MAX_PHASES,
+        "runs": rows(plan),
+        "teaching": teaching(plan),
+        "run_limits": limits(plan),
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from compiler.draft import Draft
-from compiler.mixing.weights import Shares, even, exact
+from compiler.mixing.weights import Shares, even, exact, mixed_by_default
 from schemas.data import Knot, Transition
 from schemas.units import parse_time
 
@@ -37,7 +37,7 @@ def knots(draft: Draft) -> tuple[Draft, tuple[PlacedKnot, ...]]:
     """The recipe's knots in order, with findings about times that can't be (RC404); one knot of even shares if it has none."""
     said, names = draft.recipe.data.mixture, tuple(draft.recipe.data.sources)
     if not said:
-        return draft, (PlacedKnot(0, even(names), "step", ""),)
+        return draft, (PlacedKnot(0, even(mixed_by_default(draft)), "step", ""),)
     placed: list[PlacedKnot] = []
     for i, knot in enumerate(said):
         known = len(draft.findings)

@@ -8,8 +8,9 @@ from fractions import Fraction
 from compiler.apportion import apportion
 from compiler.draft import Draft
 from compiler.frontend.suggest import closest
+from schemas.diagnostics import Severity
 
-__all__ = ["Shares", "check_weights", "even", "exact", "written"]
+__all__ = ["Shares", "check_weights", "even", "exact", "mixed_by_default", "written"]
 
 Shares = Mapping[str, Fraction]
 """Exact share of tokens of each source; they sum to 1."""
@@ -37,7 +38,7 @@ def written(weights: Mapping[str, float]) -> str:
 
 
 def check_weights(draft: Draft) -> Draft:
-    """Findings about the names and sums of all weights: of knots and of domain upsampling (RC402, RC403)."""
+    """Findings about the names and sums of all weights, of knots and of domain upsampling, and about sources without any."""
     said, used = draft.recipe.data, set[str]()
     for i, knot in enumerate(said.mixture):
         used |= set(knot.weights)
@@ -48,8 +49,9 @@ def check_weights(draft: Draft) -> Draft:
         for i, name in enumerate(upsampling.keep_sources):
             if name not in said.sources:
                 draft = _unknown(draft, name, "data", "domain_upsampling", "keep_sources", i)
+    draft = _retained(draft)
     for name in said.sources if said.mixture else ():
-        if name not in used:
+        if name not in used and name not in draft.recipe.evaluation.retention:
             draft = draft.find(
                 draft.diagnostic(
                     "RC402",
@@ -58,6 +60,31 @@ def check_weights(draft: Draft) -> Draft:
                     help=f"give `{name}` a weight, or delete the source",
                 )
             )  # fmt: skip
+    return draft
+
+
+def mixed_by_default(draft: Draft) -> tuple[str, ...]:
+    """Sources that a recipe without a mixture draws from: all but those that it only measures what is forgotten of."""
+    sources, retained = draft.recipe.data.sources, draft.recipe.evaluation.retention
+    return tuple(name for name in sources if name not in retained) or tuple(sources)
+
+
+def _retained(draft: Draft) -> Draft:
+    """Findings about the names of sources that are measured for what the training forgets."""
+    for i, name in enumerate(draft.recipe.evaluation.retention):
+        if name not in draft.recipe.data.sources:
+            draft = _unknown(draft, name, "evaluation", "retention", i)
+    if draft.recipe.evaluation.retention and draft.recipe.model.start is None:
+        draft = draft.find(
+            draft.diagnostic(
+                "RC203",
+                "random weights know nothing that could be forgotten",
+                "evaluation",
+                "retention",
+                help="model: {start: models/base}   # or delete `retention`",
+                severity=Severity.WARNING,
+            )
+        )
     return draft
 
 
@@ -75,7 +102,8 @@ def _checked(draft: Draft, weights: Mapping[str, float], *path: str | int) -> Dr
 def _unknown(draft: Draft, name: str, *path: str | int) -> Draft:
     names = draft.recipe.data.sources
     guess = closest(name, names)
-    where = "domain upsampling" if "domain_upsampling" in path else "the mixture"
+    places = {"domain_upsampling": "domain upsampling", "evaluation": "retention"}
+    where = next((place for key, place in places.items() if key in path), "the mixture")
     return draft.find(
         draft.diagnostic(
             "RC402",

@@ -185,7 +185,9 @@ def images_parallelism(draft: Draft) -> Draft:
         draft = draft.find(draft.diagnostic("RC205", message, "training", "microbatch", help=f"microbatch: {nearest}"))
     elif said.microbatch not in (None, *fitting) or not fitting:
         draft = draft.find(_too_large(draft, said.microbatch or 1, max(fitting, default=0)))
-    usable = said.microbatch if said.microbatch is not None and samples % said.microbatch == 0 else max(fitting, default=1)
+    usable = (
+        said.microbatch if said.microbatch is not None and samples % said.microbatch == 0 else max(fitting, default=1)
+    )
     section = ParallelismPlan(
         strategy="none" if count_ == 1 else "ddp",
         sharding="none",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from compiler.budgeting.aim import ESTIMATED
 from compiler.budgeting.reasons import reasons
 from compiler.draft import Draft
-from compiler.provenance import From, Reason
+from compiler.provenance import Because, From, Reason
 from schemas.plan import ChoicePlan
 from schemas.units import format_seconds, format_usd
 
@@ -43,7 +43,7 @@ def lifetime(draft: Draft) -> Draft:
 def _of_images(draft: Draft) -> Draft:
     """Fill `budget` of a classifier, whose life is its training: no law has other choices, and nothing is known of its serving."""
     usd = draft.sections["estimate"].usd
-    why = {
+    why: dict[str, Because] = {
         "": Reason("images of the run; no scaling law holds for classifiers"),
         "train_flops": Reason("6 for each multiply-add of an image's forward pass"),
         "unique_tokens": Reason("images of the sources without those held out"),

@@ -131,12 +131,13 @@ def _as_started(draft: Draft, beginning: Beginning, trained: ModelPlan | ResNetP
         length = draft.recipe.data.sequence_length
         if trained.family == "llama" and length > trained.max_sequence_length:
             own["max_sequence_length"], why["max_sequence_length"] = length, From("data.sequence_length")
-        if trained.vocab_size < draft.tokenizer.vocab_size:
+        judged = any(finding.code == "RC406" for finding in draft.findings)
+        if trained.vocab_size < draft.tokenizer.vocab_size and not judged:
             tokens = draft.tokenizer.vocab_size
             message = f"the tokenizer has {tokens} tokens, {beginning.name} only {trained.vocab_size} rows for them"
             help_ = "delete the line: the tokenizer follows the start"
             draft = draft.find(draft.diagnostic("RC406", message, "tokenizer", help=help_))
-            own["vocab_size"] = pad_vocabulary(tokens)
+        own["vocab_size"] = max(trained.vocab_size, draft.tokenizer.vocab_size)  # more only after an error
     return _check_family(draft).fill("model", trained.model_copy(update=own), why)
 
 

@@ -39,6 +39,7 @@ def evaluation(draft: Draft) -> Draft:
         max_tokens=said.max_tokens,
         prompts=said.prompts,
         max_new_tokens=said.max_new_tokens,
+        retention=tuple(dict.fromkeys(said.retention)),
         bias=bias,
     )
     return draft.fill("evaluation", section, {"interval_steps": From("evaluation.interval", str(said.interval)), **why})

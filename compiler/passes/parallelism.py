@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from compiler.costing.site import known_site
@@ -12,10 +13,11 @@ from compiler.layout.too_large import too_large
 from compiler.passes.images import images_parallelism
 from compiler.provenance import Because, From, Reason
 from schemas.diagnostics import Diagnostic
+from schemas.fragment import Fragment
 from schemas.plan import ModelPlan, ParallelismPlan, PrecisionPlan
 from schemas.training import OptimizerKind
 
-__all__ = ["numerics_of", "parallelism", "shape_of", "workload"]
+__all__ = ["learning", "numerics_of", "parallelism", "shape_of", "workload"]
 
 # Bytes of optimizer states per parameter: two moments in fp32, or one.
 _STATE_BYTES: dict[OptimizerKind, float] = {"adamw": 8.0, "decoupled_adamw": 8.0, "decoupled_lionw": 4.0, "sgd": 4.0}
@@ -58,12 +60,47 @@ def numerics_of(precision: PrecisionPlan, optimizer: OptimizerKind) -> Numerics:
     )
 
 
+def learning(
+    shape: Shape, numerics: Numerics, extra_flops: float, fragments: Iterable[Fragment]
+) -> tuple[Shape, Numerics, float]:
+    """Shape, numbers and added FLOPs per token of a model of which techniques train a part.
+
+    Adapters leave the other weights frozen: without gradients and states, and kept in few bits. Factors take the place of
+    weights, which are gone: their bytes, too. Fragments say FLOPs in full; those of the weight gradients that frozen weights
+    don't have (2 of 6 N) follow from `trainable` in the speed's own formulas, and must not count twice.
+
+    Args:
+        shape: of the whole model.
+        numerics: of it, all weights trained.
+        extra_flops: of all fragments, per token.
+        fragments: of the techniques.
+    """
+    whole = shape.parameters
+    for fragment in fragments:
+        if fragment.trainable_parameters is None:
+            continue
+        if fragment.shipped_parameters is not None:
+            shape = replace(shape, parameters=fragment.trainable_parameters)
+            continue
+        share = min(1.0, fragment.trainable_parameters / whole)
+        kept = numerics.weight_bytes if fragment.frozen_bytes is None else fragment.frozen_bytes
+        numerics = replace(numerics, trainable=share, weight_bytes=kept)
+        extra_flops += 2.0 * whole * (1.0 - share)
+    return shape, numerics, extra_flops
+
+
 def _unlaid(draft: Draft) -> Workload:
     """The step of a recipe before it is laid out: one copy a device, one sample at a time."""
     model, count = draft.decoder, draft.hardware.count
+    shape, numerics, extra_flops = learning(
+        shape_of(model),
+        numerics_of(draft.precision, draft.recipe.training.optimizer.kind),
+        sum(fragment.flops_per_token for fragment in draft.fragments),
+        draft.fragments,
+    )
     return Workload(
-        shape=shape_of(model),
-        numerics=numerics_of(draft.precision, draft.recipe.training.optimizer.kind),
+        shape=shape,
+        numerics=numerics,
         layout=Layout(devices=count, per_node=min(draft.hardware.per_node, count), data=count),
         device=draft.device,
         sequence_length=draft.recipe.data.sequence_length,
@@ -72,7 +109,7 @@ def _unlaid(draft: Draft) -> Workload:
         attention="eager" if model.attention == "eager" else "flash2",
         compiled=model.compile,
         extra_parameters=sum(fragment.memory_parameters for fragment in draft.fragments),
-        extra_flops_per_token=sum(fragment.flops_per_token for fragment in draft.fragments),
+        extra_flops_per_token=extra_flops,
         dropout=model.dropout > 0,
         z_loss=draft.recipe.objective.z_loss > 0,
         distilled=any(algorithm.kind == "distillation" for algorithm in draft.sections["algorithms"]),

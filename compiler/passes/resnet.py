@@ -56,13 +56,17 @@ def resnet(draft: Draft) -> Draft:
     usual: dict[str, Because] = {
         "depth": Reason("the smallest of four stages (He et al. 2016, table 1)"),
         "width": Reason("He et al. 2016: 64 with four stages, 16 with three"),
-        "stem": Reason(f"imagenet with four stages from {_LEAST_FOR_STEM} pixels on, which smaller images don't survive"),
+        "stem": Reason(
+            f"imagenet with four stages from {_LEAST_FOR_STEM} pixels on, which smaller images don't survive"
+        ),
     }
     why: dict[str, Because] = {
         key: From(f"model.{key}") if getattr(said, key) is not None else reason for key, reason in usual.items()
     }
     why |= {
-        "family": From("model.family") if draft.spans.key("model", "family") else Reason("the family that classifies images"),
+        "family": From("model.family")
+        if draft.spans.key("model", "family")
+        else Reason("the family that classifies images"),
         "num_parameters": Reason("counted from the dimensions"),
         "macs": Reason("counted from the dimensions"),
         "block": paper,

@@ -156,12 +156,15 @@ def _tokenizer(folder: Path, said: Start) -> TokenizerPlan | None:
 
 
 def _completed(draft: Draft, beginning: Beginning) -> Draft:
-    """The draft whose recipe has the start's dimensions; a finding for each that the recipe says otherwise."""
+    """The draft whose recipe has the start's dimensions; a finding for each that the recipe says otherwise.
+
+    In a sequence, dimensions that all runs share are those of runs without a start: only what the run says itself counts.
+    """
     model, said = beginning.model, draft.recipe.model
     assert model is not None
     dimensions = {key: value for key, value in _dimensions(model).items() if key not in _OPEN}
     for key, value in dimensions.items():
-        if key in said.model_fields_set and (own := getattr(said, key)) not in (None, value):
+        if draft.says("model", key) and (own := getattr(said, key)) not in (None, value):
             draft = draft.find(_differs(draft, beginning, key, own, value))
     draft = _positions(_size(draft, beginning), beginning)
     recipe = draft.recipe.model_copy(update={"model": said.model_copy(update={**dimensions, "size": None})})
@@ -187,7 +190,9 @@ def _differs(draft: Draft, beginning: Beginning, key: str, own: object, value: o
 def _size(draft: Draft, beginning: Beginning) -> Draft:
     wanted, model = draft.recipe.model.size, beginning.model
     assert model is not None
-    if not isinstance(wanted, int) or abs(model.num_parameters - wanted) <= _SIZE_TOLERANCE * wanted:
+    if not isinstance(wanted, int) or not draft.says("model", "size"):
+        return draft
+    if abs(model.num_parameters - wanted) <= _SIZE_TOLERANCE * wanted:
         return draft
     size = format_count(model.num_parameters)
     message = f"`model.size` is {format_count(wanted)}, and the run starts from {beginning.name} with {size} parameters"

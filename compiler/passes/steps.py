@@ -19,15 +19,21 @@ def steps(draft: Draft) -> Draft:
     costs: Costs = draft.sections["costs"]
     prepared = _of_sources("prepare", draft.data.sources, draft, costs)
     scored = _of_sources("score", draft.data.curricula, draft, costs)
+    taught = [name for name in draft.data.sources if f"logits {name}" in costs.steps]
+    kept = _of_sources("logits", taught, draft, costs)
     data = ("tokenizer", *(step.id for step in prepared.values()))
     found = [
         Step(id="tokenizer", kind="tokenizer", inputs=(), source=None, devices=1, seconds=costs.steps.get("tokenizer", 0.0)),
         *prepared.values(),
-        *(step.model_copy(update={"inputs": ("tokenizer", prepared[name].id)}) for name, step in scored.items()),
+        *(
+            step.model_copy(update={"inputs": ("tokenizer", prepared[name].id)})
+            for of_sources in (scored, kept)
+            for name, step in of_sources.items()
+        ),
         Step(
             id="train",
             kind="train",
-            inputs=(*data, *(step.id for step in scored.values())),
+            inputs=(*data, *(step.id for step in (*scored.values(), *kept.values()))),
             source=None,
             devices=draft.hardware.count,
             seconds=costs.train,

@@ -18,5 +18,5 @@ def techniques(draft: Draft) -> Draft:
     why: dict[str, Because] = {f"[{i}]": From(place(part), part.fragment.reason) for i, (_, part) in enumerate(made)}
     if not made:
         why = {"": Reason("the recipe lists no technique")}
-    draft = draft.note("fragments", tuple(part.fragment for part in parts))
+    draft = draft.note("fragments", tuple(part.fragment for part in parts)).note("lowered", parts)
     return draft.fill("algorithms", tuple(algorithm for algorithm, _ in made), why)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 from typing import Final
 
 from compiler.draft import Draft
 from compiler.passes.precision import check_precision
 from compiler.provenance import Because, From, Reason
 from schemas.plan import OptimizerPlan, SchedulePlan, TrainingPlan
+from schemas.training import OptimizerKind
 
 __all__ = ["training"]
 
@@ -43,11 +46,40 @@ def _default_lr(draft: Draft) -> tuple[float, Reason]:
     )
 
 
+def _of_images(kind: OptimizerKind, samples: int) -> tuple[float, float, Reason]:
+    """Rate and decay of a residual network: He et al. 2016 with SGD, Liu et al. 2022 with Adam, both scaled with the batch.
+
+    SGD: 0.1 at 256 images and a decay of 1e-4 (section 3.4 of He et al.), in proportion to the batch (Goyal et al. 2017).
+    AdamW: 4e-3 at 4096 images and 0.05 (Liu et al. 2022, table 5), with the square root, at least 1e-3. Decoupled decay, which
+    isn't multiplied by the rate, is rate x decay; lion takes a fifth of the rate.
+    """
+    if kind == "sgd":
+        rate = float(f"{0.1 * samples / 256:.2g}")
+        return (
+            rate,
+            1e-4,
+            Reason("0.1 at 256 images, decay 1e-4 (He et al. 2016), in proportion to the batch (Goyal et al. 2017)"),
+        )
+    rate = max(1e-3, 4e-3 * math.sqrt(samples / 4096)) / (5 if kind == "decoupled_lionw" else 1)
+    decay = 0.05 if kind == "adamw" else rate * 0.05
+    return (
+        float(f"{rate:.2g}"),
+        float(f"{decay:.2g}"),
+        Reason("4e-3 at 4096 images, decay 0.05 (Liu et al. 2022), with the root of the batch"),
+    )
+
+
 def _optimizer(draft: Draft) -> tuple[OptimizerPlan, dict[str, Because]]:
     said = draft.recipe.training.optimizer
     decoupled = said.kind in ("decoupled_adamw", "decoupled_lionw")
     why: dict[str, Because] = {}
     lr, decay = said.lr, said.weight_decay
+    if draft.is_classifier:
+        rate, usual, reason = _of_images(said.kind, draft.batch.samples)
+        if lr is None:
+            lr, why["optimizer.lr"] = rate, reason
+        if decay is None:
+            decay, why["optimizer.weight_decay"] = usual, reason
     if lr is None:
         lr, why["optimizer.lr"] = _default_lr(draft)
     if decay is None:
@@ -111,6 +143,8 @@ def training(draft: Draft) -> Draft:
         deterministic=said.deterministic,
     )
     size: Because = Reason("grows with N^(2/3) as in OLMo-core's ladder, in at least 500 steps")
+    if draft.is_classifier:
+        size = Reason("256 images with four stages, 128 with three (He et al. 2016), in at least 100 steps")
     if said.batch is not None:
         size = From("training.batch", f"{said.batch} tokens asked, whole sequences on every device give {batch.tokens}")
     draft = draft.fill(
@@ -118,7 +152,9 @@ def training(draft: Draft) -> Draft:
         section,
         {
             **why,
-            "steps": Reason("tokens of the budget / tokens of a batch"),
+            "steps": From("training.duration")
+            if draft.is_classifier
+            else Reason("tokens of the budget / tokens of a batch"),
             "global_batch_samples": size,
             "global_batch_tokens": size,
             "microbatch": _microbatch_reason(draft),

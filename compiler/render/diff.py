@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal, NamedTuple, cast
 
-from compiler.diff import ABSENT, Change, PlanDiff
+from compiler.diff import ABSENT, Change, PlanDiff, RunDiff
 from compiler.job.yaml_out import Value, one_line
 from compiler.render import figures
 from schemas.plan import RunPlan
@@ -14,7 +14,7 @@ from schemas.units import format_tokens
 
 __all__ = ["diff_json", "render_diff"]
 
-FORMAT_VERSION: Final = "1.1"
+FORMAT_VERSION: Final = "1.2"
 
 _BETTER: Final = "32"
 _WORSE: Final = "31"
@@ -54,12 +54,32 @@ def render_diff(found: PlanDiff, format: Literal["text", "json"], *, color: bool
     """The differences as text of at most `width` columns (reasons and long places may run over), or as JSON."""
     if format == "json":
         return json.dumps(diff_json(found), indent=2, allow_nan=False) + "\n"
-    if not found.changes and found.old.fingerprint == found.new.fingerprint:
+    if found.is_same:
         return "No differences.\n"
+    lines = _of_run(found, width, color)
+    for run in found.runs:
+        lines += ["", *_other_run(run, width, color)]
+    return "\n".join(lines) + "\n"
+
+
+def _of_run(found: PlanDiff, width: int, color: bool) -> list[str]:
+    """What differs in one run."""
     decided = _folded(found, [change for change in found.changes if not change.is_derived])
     derived = [change for change in found.changes if change.is_derived]
-    lines = [_headline(found), *_table(decided, width, color), *_outcome(derived, color), *_verdict(found)]
-    return "\n".join(lines) + "\n"
+    return [_headline(found), *_table(decided, width, color), *_outcome(derived, color), *_verdict(found)]
+
+
+def _other_run(run: RunDiff, width: int, color: bool) -> list[str]:
+    if run.found is None:
+        words = "is new" if run.kind == "+" else "is gone"
+        return [_paint(f"{run.kind} run {run.name} {words}", _COLORS[run.kind], color) + _plan_word(run)]
+    if run.is_same:
+        return [f"run {run.name} is the same{_plan_word(run)}"]
+    return [f"run {run.name}", *_of_run(run.found, width, color)]
+
+
+def _plan_word(run: RunDiff) -> str:
+    return f" (plan {run.plan.short_fingerprint})"
 
 
 def diff_json(found: PlanDiff) -> dict[str, Any]:
@@ -74,7 +94,13 @@ def diff_json(found: PlanDiff) -> dict[str, Any]:
         "removed": removed,
         "resume": {"is_legal": not found.reasons, "last_step": found.last_step, "reasons": list(found.reasons)},
         "changes": [_change_json(change) for change in found.changes],
+        "runs": [_run_json(run) for run in found.runs],
     }
+
+
+def _run_json(run: RunDiff) -> dict[str, Any]:
+    more = diff_json(run.found) if run.found is not None else {"plan": run.plan.fingerprint}
+    return {"run": run.name, "kind": run.kind, "is_same": run.is_same} | more
 
 
 def _change_json(change: Change) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from compiler.job.readme import source_origin
 from compiler.mixing.stretches import stretches
 from compiler.pipeline import Compiled
-from compiler.render import charts, curricula, curves, draws, figures, mixture, words
+from compiler.render import accounting, charts, curricula, curves, draws, figures, mixture, sequence, words
 from compiler.render.choices import choices
 from compiler.render.origins import line_of
 from compiler.render.svg import marker
@@ -50,8 +50,13 @@ def page_values(result: Compiled) -> dict[str, Any]:
         "memory": _memory(plan),
         "step": _step(plan),
         "clock": _clock(plan),
+        "added": accounting.added(plan),
+        "saved": list(accounting.saved(plan)),
+        "assumption": accounting.assumption(plan),
         "data": _data(plan),
         "steps": _steps(plan),
+        "runs": sequence.rows(plan) if plan.totals is not None else [],
+        "run_notes": [*sequence.teaching(plan), *sequence.limits(plan)],
     }
 
 

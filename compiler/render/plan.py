@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from compiler.render import figures, words
+from compiler.render.accounting import ships_block, techniques_block
 from compiler.render.canvas import Canvas, Cell, Column, Line, Look, Piece, Style
 from compiler.render.choices import choices
 from compiler.render.curricula import curricula
 from compiler.render.draws import data_block
+from compiler.render.sequence import sequence_block
 from compiler.render.visible import cells, clean
 from schemas.plan import RunPlan
 
@@ -26,6 +28,10 @@ def render_plan(plan: RunPlan, look: Look | None = None) -> str:
     canvas = Canvas(look._replace(width=min(look.width, _WIDEST)))
     canvas.head(plan.name, f"plan {plan.short_fingerprint}")
     canvas.gap()
+    if plan.totals is not None:
+        canvas.block("Runs", sequence_block(canvas, plan))
+        canvas.gap()
+        canvas.row("Run", _strong(str(plan.run), "", ", the last one"), _dim("--run NAME shows another"))
     _model(canvas, plan)
     _choice(canvas, plan)
     _training(canvas, plan)
@@ -38,6 +44,10 @@ def render_plan(plan: RunPlan, look: Look | None = None) -> str:
     canvas.gap()
     _money(canvas, plan)
     canvas.gap()
+    if plan.techniques:
+        canvas.block("Adds", techniques_block(canvas, plan))
+        canvas.block("Ships", ships_block(canvas, plan))
+        canvas.gap()
     canvas.row("Steps", _steps(plan))
     canvas.block("Method", canvas.wrap(clean(plan.estimate.method), canvas.room, "dim"))
     return canvas.text()

@@ -13,7 +13,7 @@ from compiler.render.canvas import Canvas, Cell, Column, Line, Look, Piece, line
 from compiler.render.visible import clean
 from compiler.render.words import is_law_silent
 from compiler.sweep import Axis, Point
-from schemas.plan import RunPlan
+from schemas.plan import Estimate, RunPlan, SequenceTotals
 
 __all__ = ["render_sweep", "sweep_csv", "sweep_json"]
 
@@ -51,7 +51,7 @@ _SAME_LOSS: Final = 0.005
 _SAME_SHARE: Final = 0.001
 _MOST_SOURCES: Final = 4
 # What a program compares; sources, provenance and steps are in the plan of each row, which `--set` gives.
-_SECTIONS: Final = {"fingerprint", "model", "budget", "training", "parallelism", "hardware", "estimate"}
+_SECTIONS: Final = {"fingerprint", "model", "budget", "training", "parallelism", "hardware", "estimate", "totals"}
 
 
 def render_sweep(axes: Sequence[Axis], points: Sequence[Point], look: Look) -> str:
@@ -72,6 +72,9 @@ def render_sweep(axes: Sequence[Axis], points: Sequence[Point], look: Look) -> s
     for line, point in zip(left[1:], points, strict=True):
         body = [next(right)] if point.plan is not None else _reason(point, look.width - indent)
         canvas.lines([(*line, Piece("  "), *body[0]), *((Piece(" " * indent), *more) for more in body[1:])])
+    if any(plan.totals is not None for plan in plans):
+        canvas.gap()
+        canvas.lines([(Piece("time and dollars of all runs of the sequence, the rest of the last one", "dim"),)])
     if least is not None:
         canvas.gap()
         canvas.lines([(Piece("* least over its life among plans of this loss", "dim"),)])
@@ -105,8 +108,8 @@ def _share(plan: RunPlan, name: str) -> float:
 
 def _cells(plan: RunPlan, moved: Sequence[str], *, marked: bool) -> list[Cell]:
     """The cells of one plan, in the order of the columns."""
-    budget, estimate, layout = plan.budget, plan.estimate, plan.parallelism
-    life = figures.usd(estimate.lifetime_usd) + ("*" if marked else " ")
+    budget, estimate, layout, whole = plan.budget, plan.estimate, plan.parallelism, _whole(plan)
+    life = figures.usd(whole.lifetime_usd) + ("*" if marked else " ")
     return [
         figures.figure(plan.model.num_parameters),
         figures.figure(budget.tokens),
@@ -115,28 +118,34 @@ def _cells(plan: RunPlan, moved: Sequence[str], *, marked: bool) -> list[Cell]:
         f"{layout.devices} x {plan.hardware.gpu}, {layout.strategy}",
         figures.figure(estimate.tokens_per_s_per_gpu),
         figures.gigabytes(estimate.peak_memory_bytes),
-        figures.hours(estimate.hours),
-        figures.usd(estimate.usd),
+        figures.hours(whole.hours),
+        figures.usd(whole.usd),
         (Piece(life, "good" if marked else "plain"),),
     ]
+
+
+def _whole(plan: RunPlan) -> Estimate | SequenceTotals:
+    """What has the hours and dollars of all runs."""
+    return plan.estimate if plan.totals is None else plan.totals
 
 
 def _cheapest(made: Sequence[Point]) -> Point | None:
     """The least dollars over the life among plans of one quality and demand; None where that compares unlike things."""
     plans = [point.plan for point in made if point.plan is not None]
-    losses, served = [0.0 if plan.is_classifier else plan.law_budget.loss for plan in plans], {plan.budget.inference_tokens for plan in plans}
-    costs = {plan.estimate.lifetime_usd for plan in plans}
+    losses = [0.0 if plan.is_classifier else plan.law_budget.loss for plan in plans]
+    served, costs = {plan.budget.inference_tokens for plan in plans}, {_whole(plan).lifetime_usd for plan in plans}
     if len(plans) < 2 or max(losses) - min(losses) > _SAME_LOSS or len(served) > 1 or len(costs) < 2:
         return None
-    return min(made, key=lambda point: point.plan.estimate.lifetime_usd if point.plan else 0.0)
+    return min(made, key=lambda point: _whole(point.plan).lifetime_usd if point.plan else 0.0)
 
 
 def _numbers(plan: RunPlan) -> dict[str, object]:
-    budget, estimate = plan.budget, plan.estimate
+    budget, whole = plan.budget, _whole(plan)
     values = {**plan.estimate.model_dump(), **budget.model_dump()}
     values |= {"fingerprint": plan.fingerprint, "parameters": plan.model.num_parameters}
     values |= {"devices": plan.parallelism.devices, "strategy": plan.parallelism.strategy}
-    values |= {"microbatch": plan.training.microbatch, "usd": estimate.usd, "lifetime_usd": estimate.lifetime_usd}
+    values |= {"microbatch": plan.training.microbatch, "usd": whole.usd, "lifetime_usd": whole.lifetime_usd}
+    values["hours"] = whole.hours
     return {name: values.get(name, "") for name in _NUMBERS}
 
 

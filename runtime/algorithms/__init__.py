@@ -7,6 +7,7 @@ Where a technique changes what the model is made of, its module also has some of
 prepare(spec, model, plan, weights) -> None         before weights are loaded and the optimizer is built; changes `model` in place
 finish(spec, model, plan) -> model                  after the last step: plain layers again, such as merged adapters
 ship(spec, model, plan) -> model                    in the step `compress`: what makes it smaller, such as removed channels
+facts(spec, model) -> JSON mapping                  what `ship` did, told of the model that is shipped
 export(spec, plan, layout, folder) -> None          in the step `export`: files beside the model's, such as adapters alone
 """
 
@@ -27,7 +28,7 @@ from schemas.techniques import AnyAlgorithm
 if TYPE_CHECKING:
     from composer.core import Algorithm
 
-__all__ = ["build_algorithms", "export", "finish", "prepare", "ship"]
+__all__ = ["build_algorithms", "export", "facts", "finish", "prepare", "ship"]
 
 Weights = Mapping[str, torch.Tensor]
 
@@ -73,6 +74,16 @@ def ship(plan: RunPlan, model: torch.nn.Module) -> torch.nn.Module:
         if act is not None:
             model = act(spec, model, plan)
     return model
+
+
+def facts(plan: RunPlan, model: torch.nn.Module) -> dict[str, Any]:
+    """By kind, what the plan's techniques did to a model that is shipped."""
+    found: dict[str, Any] = {}
+    for spec in plan.algorithms:
+        tell: Any = getattr(_module(spec), "facts", None)
+        if tell is not None:
+            found[spec.kind] = tell(spec, model)
+    return found
 
 
 def export(plan: RunPlan, layout: Layout, folder: Path) -> None:

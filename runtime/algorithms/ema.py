@@ -105,9 +105,12 @@ class AveragedWeights(Algorithm):  # type: ignore[misc]  # composer has no types
         self._loaded = state[EMA_STATE]
 
 
-def _weights(state: State) -> list[torch.nn.Parameter]:
-    """Weights that train; frozen ones are their own average."""
-    return [weight for weight in state.model.parameters() if weight.requires_grad]
+def _weights(state: State) -> list[torch.Tensor]:
+    """Weights that train, frozen ones are their own average; and the running means and variances that belong to them."""
+    trained: list[torch.Tensor] = [weight for weight in state.model.parameters() if weight.requires_grad]
+    norms = (module for module in state.model.modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm))
+    running = (tensor for norm in norms for tensor in (norm.running_mean, norm.running_var))
+    return [*trained, *(tensor for tensor in running if tensor is not None)]
 
 
 def build(spec: EmaAlgorithm, plan: RunPlan, layout: Layout) -> AveragedWeights:

@@ -6,10 +6,8 @@ last step. A checkpoint holds the adapters alone: frozen weights come from the p
 
 from __future__ import annotations
 
-import contextlib
 import math
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -19,6 +17,7 @@ from torch import nn
 from runtime import checkpoint
 from runtime.errors import RunFailed
 from runtime.layout import Layout
+from runtime.loggers import quiet
 from schemas.plan import RunPlan
 from schemas.techniques.lora import LoraAlgorithm
 
@@ -54,7 +53,8 @@ def merged_weight(weight: torch.Tensor, a: torch.Tensor, b: torch.Tensor, scale:
 
 def adapter_config(spec: LoraAlgorithm, plan: RunPlan) -> LoraConfig:
     """Peft's configuration with every number said: its own defaults are alpha 8 and some of the layers."""
-    from peft import LoraConfig
+    with quiet():
+        from peft import LoraConfig
 
     start = plan.start
     return LoraConfig(
@@ -81,13 +81,12 @@ def prepare(spec: LoraAlgorithm, model: nn.Module, plan: RunPlan, weights: Weigh
     Raises:
         RunFailed: weights in nf4 need a package that isn't there (RC607).
     """
-    from peft import inject_adapter_in_model
+    with quiet():
+        from peft import inject_adapter_in_model
 
     if spec.base == "nf4":
         _round_layers(model, _FORMATS[plan.precision.compute])
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        # Of Conv1D, which the configuration knows, and of weights that are tied, which get no adapters.
-        warnings.simplefilter("ignore", UserWarning)
+    with torch.random.fork_rng(devices=[]), quiet():
         torch.manual_seed(plan.seed)
         inject_adapter_in_model(adapter_config(spec, plan), model, adapter_name=_NAME)
     for name, parameter in model.named_parameters():
@@ -96,7 +95,8 @@ def prepare(spec: LoraAlgorithm, model: nn.Module, plan: RunPlan, weights: Weigh
 
 def finish(spec: LoraAlgorithm, model: nn.Module, plan: RunPlan) -> nn.Module:  # noqa: ARG001  # the hook's
     """Plain layers with the updates merged; rounded weights become fp32 again first, so that nothing is rounded twice."""
-    from peft.tuners.lora import LoraLayer
+    with quiet():
+        from peft.tuners.lora import LoraLayer
 
     for name, module in list(model.named_modules()):
         if isinstance(module, LoraLayer):
@@ -166,6 +166,8 @@ def _round_layers(model: nn.Module, compute: torch.dtype) -> None:
             module.weight.detach().contiguous(), requires_grad=False, quant_type="nf4", compress_statistics=True
         )
         rounded.bias = module.bias
+        # Its kernels for newer CPUs round the scales once more, in place, the first time that a model is evaluated.
+        rounded.support_avx512bf16_for_cpu = False
         _replace(model, name, rounded.to("cpu"))
 
 
@@ -184,19 +186,12 @@ def _plain(module: nn.Module) -> nn.Module:
 
 def _bitsandbytes() -> Any:
     try:
-        with _quiet():
+        with quiet():
             import bitsandbytes
     except ImportError as error:
         message = "weights in nf4 (`training.adapter.base`) need the package bitsandbytes, and it is not installed"
         raise RunFailed("RC607", message, "install recipec with its extra `qlora`, or set `base: full`") from error
     return bitsandbytes
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def _replace(model: nn.Module, name: str, module: nn.Module) -> None:

@@ -6,6 +6,7 @@ the token that is likeliest.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -54,9 +55,9 @@ def frequency_buckets(counts: npt.ArrayLike, buckets: int) -> Partition:
         edges.append(min(end, seen - (wanted - number - 1)))
     edges.append(len(found))
     of_token = np.empty(len(found), dtype=np.int64)
-    for number, (start, end) in enumerate(zip(edges, edges[1:], strict=False)):
+    for number, (start, end) in enumerate(itertools.pairwise(edges)):
         of_token[order[start:end]] = number
-    names = [f"rank {a + 1}-{b}" if b > a + 1 else f"rank {b}" for a, b in zip(edges, edges[1:], strict=False)]
+    names = [f"rank {a + 1}-{b}" if b > a + 1 else f"rank {b}" for a, b in itertools.pairwise(edges)]
     return Partition(tuple(names), of_token)
 
 

@@ -36,13 +36,15 @@ def gate_error(bias: BiasPlan | None, values: Mapping[str, Any]) -> RunFailed | 
             f"error in any class (accuracy {right['reference']:.4f}, of the model {right['model']:.4f})",
             "set `evaluation.bias.zero_rate: epsilon`, or measure on more held-out samples; nothing is exported until then",
         )
-    said = "; ".join(f"{name.upper()} {values[name]:.4g} is above max_{name}: {limit:g}" for name, limit in over.items())
+    said = "; ".join(
+        f"{name.upper()} {values[name]:.4g} is above max_{name}: {limit:g}" for name, limit in over.items()
+    )
     raised = ", ".join(f"max_{name}: {_above(values[name]):g}" for name in over)
     return RunFailed(
         "RC610",
         f"{said}. Accuracy is {right['reference']:.4f} in the reference, {right['model']:.4f} in the model. "
         f"Moved most: {'; '.join(most_moved(values))}",
-        f"nothing is exported, the model stays in its checkpoints: compress less or distil from the reference, or accept it with "
+        "it is not exported and stays in its checkpoints: compress less or distil from the reference, or accept it with "
         f"`evaluation.bias: {{{raised}}}` and run again, which only exports",
     )
 
@@ -57,6 +59,11 @@ def _above(value: float) -> float:
     return float(f"{math.ceil(value / power + 1e-9) * power:.2g}")
 
 
+def _percent(change: float) -> str:
+    """A relative change; one that rounds to nothing has no sign."""
+    return f"{change:+.0%}" if round(100 * change) else "0%"
+
+
 def most_moved(values: Mapping[str, Any], most: int = _NAMED_CLASSES) -> list[str]:
     """The classes furthest from the mean of all, in words, first the furthest."""
     counted = [one for one in values["classes"] if one["fpr"]["change"] is not None]
@@ -69,6 +76,6 @@ def most_moved(values: Mapping[str, Any], most: int = _NAMED_CLASSES) -> list[st
 
     furthest = sorted(counted, key=lambda one: (-distance(one), one["name"]))[:most]
     return [
-        f"`{one['name']}` taken for others {one['fnr']['change']:+.0%}, others for it {one['fpr']['change']:+.0%}"
+        f"`{one['name']}` false negatives {_percent(one['fnr']['change'])}, false positives {_percent(one['fpr']['change'])}"
         for one in furthest
     ]

@@ -1,4 +1,4 @@
-"""Next tokens of held-out text and what a language model takes for them, and how often each token occurs in what it was trained on."""
+"""Next tokens of held-out text, what a language model takes for them, and how often tokens occur in its training data."""
 
 from __future__ import annotations
 

@@ -56,7 +56,8 @@ def changes(reference: Rates, model: Rates, zero_rate: ZeroRate = "skip", epsilo
     """(model - reference) / reference of both rates.
 
     Args:
-        reference, model: rates of the same classes; of replicates their mean.
+        reference: rates of the reference.
+        model: of the same classes; of replicates their mean.
         zero_rate: a reference rate of 0 has no relative change. `skip` leaves the class out, `epsilon` divides by
             `epsilon` instead, `error` raises. A rate that isn't there at all (no such sample) is left out, or raises.
         epsilon: the smallest divisor, for `epsilon`.

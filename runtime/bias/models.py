@@ -16,7 +16,7 @@ from runtime.layout import Layout
 from runtime.lineage import earlier, trained_key
 from runtime.model import load_trained
 from runtime.record import read_record
-from runtime.shipping import is_compressed, load_shipped
+from runtime.shipping import load_shipped
 from runtime.start import load_start, start_content
 from schemas.evaluation import BiasPlan
 from schemas.plan import RunPlan
@@ -68,9 +68,14 @@ def stages(bias: BiasPlan, plan: RunPlan, layout: Layout) -> dict[str, tuple[Loa
     found: dict[str, tuple[Load, ...]] = {}
     if bias.against != "uncompressed":
         found["trained"] = tuple(_loader(load_trained, *run) for run in runs)
-    if is_compressed(plan):
-        found["shipped"] = tuple(_loader(load_shipped if is_compressed(run[0]) else load_trained, *run) for run in runs)
+    if _ships(plan):
+        found["shipped"] = tuple(_loader(load_shipped if _ships(run[0]) else load_trained, *run) for run in runs)
     return found
+
+
+def _ships(plan: RunPlan) -> bool:
+    """Whether what is exported is another model than what was trained."""
+    return any(step.kind == "compress" for step in plan.steps)
 
 
 def _loader(load: Callable[[RunPlan, Layout], nn.Module], plan: RunPlan, layout: Layout) -> Load:

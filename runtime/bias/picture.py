@@ -32,10 +32,10 @@ def draw_bias(values: Mapping[str, Any], title: str, target: Path) -> bool:
     counted = [one for one in values["classes"] if one["fpr"]["change"] is not None]
     if not counted or importlib.util.find_spec("matplotlib") is None:
         return False
-    import matplotlib
+    import matplotlib as mpl
     from matplotlib.figure import Figure  # half a second, for the end of a run
 
-    with matplotlib.rc_context({"svg.hashsalt": "bias", "svg.fonttype": "none"}):
+    with mpl.rc_context({"svg.hashsalt": "bias", "svg.fonttype": "none"}):
         figure = Figure(figsize=(6.5, 6), layout="constrained")
         _draw(figure.add_subplot(), counted, values, title)
         image = io.BytesIO()
@@ -55,12 +55,12 @@ def _draw(axes: Axes, counted: list[Any], values: Mapping[str, Any], title: str)
     axes.axvline(0, color="0.9", linewidth=0.8, zorder=0)
     largest = max(one["samples"] for one in counted) or 1
     sizes = [20 + 100 * one["samples"] / largest for one in counted]
-    axes.scatter(x, y, s=sizes, color=COLOURS[0], alpha=0.75, linewidth=0, label="a class; area by its samples", zorder=2)
+    axes.scatter(
+        x, y, s=sizes, color=COLOURS[0], alpha=0.75, linewidth=0, label="a class; area by its samples", zorder=2
+    )
     centroid = (sum(x) / len(x), sum(y) / len(y))
     axes.scatter(*centroid, s=90, marker="+", color=COLOURS[1], linewidth=1.8, label="mean of the classes", zorder=3)
-    if len(counted) <= _MOST_LABELS:
-        for one, a, b in zip(counted, x, y, strict=True):
-            axes.annotate(_plain(one["name"]), (a, b), xytext=(6, 5), textcoords="offset points", fontsize=7, color="0.35")
+    _label(axes, counted, span)
     axes.set(xlim=span, ylim=span, aspect="equal")
     axes.set_xlabel("false-positive rate: change against the reference, %")
     axes.set_ylabel("false-negative rate: change against the reference, %")
@@ -73,6 +73,28 @@ def _draw(axes: Axes, counted: list[Any], values: Mapping[str, Any], title: str)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     axes.legend(frameon=False, fontsize=8, loc="best")
+
+
+def _label(axes: Axes, counted: list[Any], span: tuple[float, float]) -> None:
+    """Names beside the points; classes that lie on one spot share a label, and none runs out of the picture."""
+    step = (span[1] - span[0]) / 50
+    spots: dict[tuple[int, int], list[Any]] = {}
+    for one in counted:
+        spots.setdefault(
+            (round(100 * one["fpr"]["change"] / step), round(100 * one["fnr"]["change"] / step)), []
+        ).append(one)
+    if len(spots) > _MOST_LABELS:
+        return
+    for those in spots.values():
+        x, y = 100 * those[0]["fpr"]["change"], 100 * those[0]["fnr"]["change"]
+        text = ", ".join(_plain(one["name"]) for one in those[:3]) + (
+            f", {len(those) - 3} more" if len(those) > 3 else ""
+        )
+        left = x > span[0] + 0.7 * (span[1] - span[0])
+        axes.annotate(
+            text, (x, y), xytext=(-7 if left else 7, 6), textcoords="offset points", fontsize=7, color="0.35",
+            ha="right" if left else "left",
+        )  # fmt: skip
 
 
 def _plain(text: str) -> str:

@@ -26,7 +26,8 @@ def confusion(truth: npt.ArrayLike, predicted: npt.ArrayLike, num_classes: int) 
     """How often each class was taken for each: rows are the truth, columns the prediction.
 
     Args:
-        truth, predicted: classes of the same samples, integers in [0, num_classes), of one shape.
+        truth: class of each sample, integers in [0, num_classes).
+        predicted: what each was taken for, of the same shape.
         num_classes: side of the matrix.
 
     Raises:

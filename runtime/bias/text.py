@@ -24,7 +24,9 @@ def facts(values: Mapping[str, Any]) -> str:
 def table(values: Mapping[str, Any], width: int) -> str:
     """Metrics of each stage and error rates of each class, reference -> model, at most `width` columns wide (80 or more)."""
     label = min(30, width - 50)
-    lines = [f"classes of the {values['judged']} model, against {values['against']} ({values['convention']} convention)"]
+    lines = [
+        f"classes of the {values['judged']} model, against {values['against']} ({values['convention']} convention)"
+    ]
     for stage, found in values["stages"].items():
         lines.append(f"  {stage:<10}{facts({**values, **found}).partition(': ')[2]}")
     lines.append(_COLUMNS.format("  class", "samples", "false positives", "false negatives", label=label))

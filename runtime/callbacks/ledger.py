@@ -16,7 +16,12 @@ from runtime.checkpoint import Progress
 from runtime.errors import RunFailed
 from schemas.plan import RunPlan
 
-__all__ = ["Ledger"]
+__all__ = ["Ledger", "fed_tokens"]
+
+
+def fed_tokens(batch: Mapping[str, torch.Tensor]) -> int:
+    """Tokens of a batch that the model is given; an image counts as one."""
+    return int(batch["input_ids"].numel()) if "input_ids" in batch else len(batch["labels"])
 
 
 class Ledger(Callback):  # type: ignore[misc]  # composer has no types
@@ -56,14 +61,14 @@ class Ledger(Callback):  # type: ignore[misc]  # composer has no types
 
     def count(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Book a batch as it comes from the loader, before any algorithm; the model gets it without the sources."""
-        ids = batch["input_ids"]
-        fill = None if self._padding is None else (ids == self._padding).sum(dim=1).numpy()
+        ids = batch.get("input_ids")
+        fill = None if self._padding is None or ids is None else (ids == self._padding).sum(dim=1).numpy()
         self._books.draw(batch["source"].numpy(), fill)
         return {name: value for name, value in batch.items() if name != "source"}
 
     def batch_start(self, state: State, logger: Logger) -> None:
         """Read what the batch is trained with; the schedule moves on before the batch ends."""
-        fed = state.batch["input_ids"].numel()
+        fed = fed_tokens(state.batch)
         self._trained_tokens += fed
         self._books.cut(fed)
         self._learning_rate = float(state.optimizers[0].param_groups[0]["lr"])
@@ -92,7 +97,9 @@ class Ledger(Callback):  # type: ignore[misc]  # composer has no types
 
     def eval_end(self, state: State, logger: Logger) -> None:
         """Keep a source's held-out loss; Composer has summed it over ranks."""
-        self._heldout[f"heldout/{state.dataloader_label}/loss"] = float(state.eval_metric_values["loss"])
+        for name in ("loss", "accuracy"):
+            if name in state.eval_metric_values:
+                self._heldout[f"heldout/{state.dataloader_label}/{name}"] = float(state.eval_metric_values[name])
 
     def batch_checkpoint(self, state: State, logger: Logger) -> None:
         """Make the record of a batch, with what was evaluated after it."""

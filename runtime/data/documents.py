@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from runtime.data.readers import read
 from runtime.errors import DataError
-from schemas.data import Selection, Source
+from schemas.data import SOURCE_KINDS, Selection, Source
 
 __all__ = ["Document", "Skipped", "documents", "is_heldout"]
 
@@ -124,7 +124,7 @@ def _unusable(source: Source, skipped: Skipped) -> DataError:
 def describe(source: Source) -> str:
     """A source as the recipe names it, such as ``files: docs/**/*.md``."""
     fields = source.model_dump(mode="json")
-    kind = next(key for key in ("files", "jsonl", "parquet", "hf", "mds", "builtin") if key in fields)
+    kind = next(key for key in SOURCE_KINDS if key in fields)
     value = fields[kind]
     return f"`{kind}: {value if isinstance(value, str) else ', '.join(value)}`"
 

@@ -17,7 +17,8 @@ from runtime.data.locate import FoundFile, find_files, find_folder
 from runtime.data.mds import read_index
 from runtime.errors import DataError
 from runtime.files import hash_file
-from schemas.data import BuiltinSource, FilesSource, HubSource, JsonlSource, MdsSource, Source
+from runtime.images.sources import digits_file, image_files
+from schemas.data import BuiltinSource, FilesSource, HubSource, ImagesSource, JsonlSource, MdsSource, Source
 
 __all__ = ["checked_hash", "content_hash", "source_identity"]
 
@@ -34,6 +35,10 @@ def content_hash(source: Source, roots: tuple[Path, ...], *, offline: bool = Fal
     """
     if isinstance(source, MdsSource):
         return read_index(source, roots).sha256
+    if isinstance(source, ImagesSource):
+        return _hash(_hashes(image_files(source, roots)))
+    if isinstance(source, BuiltinSource) and source.builtin == "digits":
+        return _hash([source.builtin, hash_file(digits_file())])
     if isinstance(source, BuiltinSource):
         return _hash([source.builtin, platform.python_version(), *_hashes(builtin.library_files())])
     if isinstance(source, HubSource):

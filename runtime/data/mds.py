@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from schemas.data import MdsSource
 if TYPE_CHECKING:
     from streaming.base.format import Reader
 
-__all__ = ["MdsIndex", "check_sizes", "first_sample", "read_index", "texts", "token_ids"]
+__all__ = ["MdsIndex", "check_sizes", "first_sample", "read_index", "rows", "texts", "token_ids"]
 
 
 @dataclass(frozen=True)
@@ -199,20 +199,27 @@ def token_ids(value: object) -> npt.NDArray[np.integer[Any]] | None:
 
 
 def texts(source: MdsSource, roots: tuple[Path, ...]) -> Iterator[tuple[str, object]]:
-    """(place, value) of the column of each sample.
+    """(place, value) of the column of each sample; see `rows`."""
+    for place, row in rows(source, (source.column,), roots):
+        yield place, row[source.column]
+
+
+def rows(source: MdsSource, wanted: Sequence[str], roots: tuple[Path, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(place, all columns) of each sample.
 
     Raises:
-        DataError: nothing there (RC401), a damaged shard (RC408), no such column (RC411).
+        DataError: nothing there (RC401), a damaged shard (RC408), a wanted column is not there (RC411).
+        RunFailed: an object store can't be reached (RC607).
     """
     index = read_index(source, roots)
-    if source.column not in index.columns:
-        columns = ", ".join(f"`{name}`" for name in index.columns)
-        raise DataError(
-            "RC411", f"{index.remote} has no column `{source.column}`; it has {columns}", "name one with `column:`"
-        )
+    for column in wanted:
+        if column not in index.columns:
+            columns = ", ".join(f"`{name}`" for name in index.columns)
+            key = "label" if column == source.label and column != source.column else "column"
+            raise DataError("RC411", f"{index.remote} has no column `{column}`; it has {columns}", f"name one with `{key}:`")
     for shard in index.shards:
         with tempfile.TemporaryDirectory(prefix="recipec-") as folder:
             reader = _open_shard(index, shard, Path(folder))
             name = os.path.basename(shard["raw_data"]["basename"])
             for row in range(reader.samples):
-                yield f"{index.remote}/{name}:sample {row}", reader[row][source.column]
+                yield f"{index.remote}/{name}:sample {row}", reader[row]

@@ -25,6 +25,7 @@ from runtime.data.teacher_rows import Row, TeacherRows, stack
 from runtime.errors import DataError
 from runtime.fetching.stores import PATIENCE, Patience
 from runtime.fetching.stream import ShardStream
+from runtime.fetching.worker_errors import BadSampleError
 from runtime.order.base import Ids
 from runtime.order.orders import source_orders
 from runtime.order.run_order import Cursor, RunOrder, worker_batches
@@ -38,9 +39,9 @@ __all__ = [
     "collate",
 ]
 
-Sample = tuple[NDArray[np.integer[Any]], int] | tuple[NDArray[np.integer[Any]], int, Row]
-"""Token ids as they are stored, [sequence_length], and the number of their source; -1 for held-out ones. Then what teachers
-said of it, where that is kept."""
+Sample = tuple[Any, int] | tuple[Any, int, Row]
+"""Token ids as they are stored, [sequence_length] (or an image with its label), and the number of their source; -1 for held-out
+ones. Then what teachers said of it, where that is kept."""
 
 _AHEAD: Final = 1 << 14
 """Samples of all loaders together for which shards are fetched ahead: so that those of the next block come in time."""
@@ -112,7 +113,7 @@ class PlannedDataset(LookAhead):
         self._taught = {
             number: (self.id_of(source.train), TeacherRows(source.logits))
             for number, source in enumerate(sources)
-            if source.logits is not None
+            if source.logits is not None and source.train.samples
         }
         self.order = self._make_order(data, seed, sources)
         self._drawn: Mapping[str, int] | None = None
@@ -174,13 +175,24 @@ class PlannedDataset(LookAhead):
             first += len(window) // self._global_batch
 
     def get_item(self, sample_id: int, retry: int = 20) -> Sample:
-        """Token ids and source of a sample.
+        """What a sample holds, its source, and what teachers said of it where that is kept.
 
         Raises:
-            BadSampleError: its shard is damaged (RC408); it isn't `sequence_length` ids below `vocab_size` (RC411).
+            BadSampleError: its shard is damaged (RC408); it doesn't hold what the plan says (RC411, RC416).
         """
         source, column = self._ranges.of_sample(sample_id)
-        tokens = token_ids(super().get_item(sample_id, retry).get(column))
+        value = self.decoded(super().get_item(sample_id, retry), column, sample_id)
+        if source in self._taught:
+            return value, source, self._row(source, sample_id)
+        return value, source
+
+    def decoded(self, row: Mapping[str, Any], column: str, sample_id: int) -> Any:
+        """The token ids in a row of a shard, checked against the plan.
+
+        Raises:
+            BadSampleError: it isn't `sequence_length` ids below `vocab_size` (RC411).
+        """
+        tokens = token_ids(row.get(column))
         if tokens is None:
             raise self.bad("RC411", sample_id, "is not an array of token ids")
         if tokens.shape != (self._sequence_length,):
@@ -189,10 +201,15 @@ class PlannedDataset(LookAhead):
         if tokens.view(f"u{tokens.itemsize}").max() >= self._vocab_size:
             found = f"has token ids from {tokens.min()} to {tokens.max()}, the model has {self._vocab_size} rows"
             raise self.bad("RC411", sample_id, found)
-        if source in self._taught:
-            first, rows = self._taught[source]
-            return tokens, source, rows[sample_id - first]
-        return tokens, source
+        return tokens
+
+    def _row(self, source: int, sample_id: int) -> Row:
+        """What teachers said of a train sample."""
+        first, rows = self._taught[source]
+        try:
+            return rows[sample_id - first]
+        except DataError as error:
+            raise BadSampleError.of(error) from error
 
 
 class HeldOut(Dataset[Sample]):

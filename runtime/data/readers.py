@@ -63,9 +63,9 @@ def read(source: Source, roots: tuple[Path, ...], *, scattered: bool = False, of
         yield from _values(mds.texts(source, roots), source.column)
     elif isinstance(source, BuiltinSource) and source.builtin == "cpython-library":
         yield from _python(_ordered(builtin.library_files(), scattered))
-    elif source.builtin == "cpython-unicode":
+    elif isinstance(source, BuiltinSource) and source.builtin == "cpython-unicode":
         yield from (Found(place, text) for place, text in builtin.characters())
-    else:
+    elif isinstance(source, BuiltinSource) and source.builtin == "cpython-docs":
         yield from (Found(place, text) for place, text in builtin.docs())
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from streaming import MDSWriter
     from streaming.base.format import Reader
 
-__all__ = ["COLUMNS", "Row", "RowWriter", "TeacherRows", "of_batch", "row_bytes", "stack"]
+__all__ = ["COLUMNS", "Row", "RowWriter", "TeacherRows", "folder_size", "of_batch", "stack"]
 
 COLUMNS: Final = ("ids", "scores", "rest")
 _SHARD_BYTES: Final = 1 << 26
@@ -42,11 +42,6 @@ Row = tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]
 
 def _id_type(width: int) -> str:
     return "uint16" if width <= 1 << 16 else "uint32"
-
-
-def row_bytes(positions: int, k: int, width: int) -> int:
-    """Bytes of a row: positions x (k x (2 or 4 for an id, 2 for a score) + 4)."""
-    return positions * (k * (np.dtype(_id_type(width)).itemsize + 2) + 4)
 
 
 class RowWriter:

@@ -152,7 +152,11 @@ def _evaluation(evaluation: Mapping[str, Any]) -> str:
             )
         )
     head = ("held-out source", "tokens", "perplexity untrained", "trained", "nats per token", "bits per byte")
-    return _table(head, rows) + "\n\nMeasured on text of the same sources that was held out of training."
+    text = _table(head, rows) + "\n\nMeasured on text of the same sources that was held out of training."
+    if lost := evaluation.get("retention"):
+        nats = ", ".join(f"{name} {value:+.4f}" for name, value in lost["nats"].items())
+        text += f"\n\nForgotten since the start, in nats per token: {nats}; mean {lost['mean_nats']:+.4f}."
+    return text
 
 
 def _limits() -> str:

@@ -87,20 +87,27 @@ class SpendReport(Frozen):
 
 
 class Losses(Frozen):
-    """Held-out loss in nats per token, its exponential, and bits per byte of text."""
+    """Held-out loss in nats per token or image; of text its exponential and bits per byte, of images the share that is right."""
 
     loss: float
-    perplexity: float
-    bits_per_byte: float
+    perplexity: float | None = None
+    bits_per_byte: float | None = None
+    accuracy: float | None = None
 
 
 class SourceEvaluation(Frozen):
-    """Held-out text of one source, by the untrained and by the trained model."""
+    """Held-out samples of one source, by the model before its first step, the trained one, and what is shipped of it.
+
+    `confusion` counts the trained model's images by true (row) and predicted (column) class; an image is one token.
+    """
 
     untrained: Losses
     trained: Losses
+    shipped: Losses | None = None
     tokens: int
     bytes: int
+    classes: tuple[str, ...] | None = None
+    confusion: tuple[tuple[int, ...], ...] | None = None
 
 
 class TextSample(Frozen):
@@ -110,11 +117,19 @@ class TextSample(Frozen):
     text: str
 
 
+class RetentionReport(Frozen):
+    """What the training forgot: loss after it minus loss before, in nats per token; negative where it learnt."""
+
+    nats: dict[str, float]
+    mean_nats: float
+
+
 class EvaluationReport(Frozen):
     """What the finished model can do."""
 
     sources: dict[str, SourceEvaluation]
     samples: tuple[TextSample, ...]
+    retention: RetentionReport | None = None
 
 
 class Report(Frozen):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from runtime.layout import Layout
 from runtime.lineage import plans
 from runtime.reporting.plots import COLOURS, read_curves, smooth
-from runtime.reporting.stages import SequenceReport, Stage
+from runtime.reporting.stages import Form, SequenceReport, Stage
 from schemas.plan import RunPlan
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_course", "draw_forms"]
 
-_FORMS: Final = (
+_FORMS: Final[tuple[tuple[Form, str, str], ...]] = (
     ("start", "at the start", "0.75"),
     ("trained", "trained", COLOURS[0]),
     ("shipped", "shipped", COLOURS[1]),
@@ -77,12 +77,12 @@ def draw_forms(report: SequenceReport) -> bytes | None:
 
 
 def _dots(axes: Axes, stages: Sequence[Stage]) -> None:
-    """The three forms of each run's model, a little apart; a start from random weights would squeeze all others, so it is left out."""
+    """The three forms of each run's model, a little apart; random weights, which would squeeze all others, are left out."""
     for shift, (form, label, colour) in zip((-0.18, 0.0, 0.18), _FORMS, strict=True):
         known = [
             (number + shift, loss)
             for number, stage in enumerate(stages)
-            if (loss := stage.mean(form)) is not None and (form != "start" or stage.starts_from is not None)  # type: ignore[arg-type]
+            if (loss := stage.mean(form)) is not None and (form != "start" or stage.starts_from is not None)
         ]
         if not known:
             continue

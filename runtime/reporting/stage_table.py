@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
-from runtime.reporting.stages import BeforeAfter, SequenceReport, Stage
+from runtime.reporting.stages import BeforeAfter, Form, SequenceReport, Stage
 from schemas.units import format_bytes, format_count, format_seconds, format_usd
 
 __all__ = ["NONE", "Row", "as_text", "rows"]
@@ -99,14 +99,20 @@ def _losses(stages: Sequence[Stage]) -> Iterator[Row]:
     """Held-out loss of all sources together and of each, accuracy where there is one."""
     group = "held-out, nats"
     names = sorted({name for stage in stages for name in stage.sources})
-    for label, form in (("loss at the start", "start"), ("loss, trained", "trained"), ("loss, shipped", "shipped")):
-        yield _row(group, label, stages, lambda stage, form=form: _number(stage.mean(form), "{:.4f}".format))  # type: ignore[misc]
+
+    def mean(form: Form, what: Literal["loss", "accuracy"], show: Show) -> Callable[[Stage], str | None]:
+        return lambda stage: _number(stage.mean(form, what), show)
+
+    def of_source(name: str) -> Callable[[Stage], str | None]:
+        return lambda stage: _last_loss(stage, name)
+
+    yield _row(group, "loss at the start", stages, mean("start", "loss", "{:.4f}".format))
+    yield _row(group, "loss, trained", stages, mean("trained", "loss", "{:.4f}".format))
+    yield _row(group, "loss, shipped", stages, mean("shipped", "loss", "{:.4f}".format))
     for name in names if len(names) > 1 else ():
-        yield _row(group, f"  {name}", stages, lambda stage, name=name: _last_loss(stage, name))  # type: ignore[misc]
-    for label, form in (("accuracy, trained", "trained"), ("accuracy, shipped", "shipped")):
-        yield _row(
-            group, label, stages, lambda stage, form=form: _number(stage.mean(form, "accuracy"), "{:.2%}".format)
-        )  # type: ignore[misc]
+        yield _row(group, f"  {name}", stages, of_source(name))
+    yield _row(group, "accuracy, trained", stages, mean("trained", "accuracy", "{:.2%}".format))
+    yield _row(group, "accuracy, shipped", stages, mean("shipped", "accuracy", "{:.2%}".format))
 
 
 def _last_loss(stage: Stage, source: str) -> str | None:

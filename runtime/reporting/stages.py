@@ -16,12 +16,16 @@ __all__ = [
     "FORMAT_VERSION",
     "BeforeAfter",
     "BiasStage",
+    "Form",
     "HeldOut",
     "SequenceReport",
     "Stage",
     "build_stages",
     "is_worth_telling",
 ]
+
+Form = Literal["start", "trained", "shipped"]
+"""A model before its first step, after its last one, and as it is exported."""
 
 FORMAT_VERSION: Final = "1.0"
 """A minor adds, a reader refuses another major."""
@@ -39,8 +43,8 @@ class HeldOut(Frozen):
 
     samples: int
     """Tokens, or images: what the mean over sources is weighted by."""
-    loss: dict[Literal["start", "trained", "shipped"], float]
-    accuracy: dict[Literal["start", "trained", "shipped"], float]
+    loss: dict[Form, float]
+    accuracy: dict[Form, float]
 
 
 class BiasStage(Frozen):
@@ -80,9 +84,7 @@ class Stage(Frozen):
     sources: dict[str, HeldOut]
     bias: BiasStage | None
 
-    def mean(
-        self, form: Literal["start", "trained", "shipped"], what: Literal["loss", "accuracy"] = "loss"
-    ) -> float | None:
+    def mean(self, form: Form, what: Literal["loss", "accuracy"] = "loss") -> float | None:
         """Mean over the sources that have it, each weighted by its held-out samples."""
         pairs = [(held.samples, getattr(held, what).get(form)) for held in self.sources.values()]
         known = [(weight, value) for weight, value in pairs if value is not None]
@@ -191,7 +193,7 @@ def _pair(values: Mapping[str, Any], name: str, otherwise: float | None = None) 
 
 
 def _heldout(values: Mapping[str, Any]) -> HeldOut:
-    forms: dict[Literal["start", "trained", "shipped"], Any] = {
+    forms: dict[Form, Any] = {
         "start": values.get("untrained"),
         "trained": values.get("trained"),
         "shipped": values.get("shipped"),

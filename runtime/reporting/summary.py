@@ -8,13 +8,14 @@ from typing import Final
 
 from runtime.layout import Layout
 from runtime.reporting.data_report import Amount, SourceReport
-from runtime.reporting.report import EvaluationReport, Report
+from runtime.reporting.report import EvaluationReport, Report, SourceEvaluation
 from schemas.units import format_seconds, format_tokens, format_usd
 
 __all__ = ["evaluation_table", "files", "samples", "summary", "table"]
 
 _COLUMN: Final = 14
 _NOTE: Final = 26
+_WEAKEST: Final = 3
 
 Row = tuple[str, str, str, str]
 """Name, planned, actual, note."""
@@ -41,7 +42,9 @@ def table(report: Report, width: int) -> str:
 
 
 def evaluation_table(evaluation: EvaluationReport, width: int) -> str:
-    """Perplexity and bits per byte of held-out text, untrained -> trained."""
+    """Perplexity and bits per byte of held-out text, or accuracy and loss of images, untrained -> trained."""
+    if any(source.trained.accuracy is not None for source in evaluation.sources.values()):
+        return "\n".join(line.rstrip() for line in _images(evaluation, width))
     label = width - 2 * _COLUMN - _NOTE
     lines = [_line("held-out text", "tokens", "perplexity", "    bits per byte", label)]
     for name, source in evaluation.sources.items():
@@ -50,12 +53,32 @@ def evaluation_table(evaluation: EvaluationReport, width: int) -> str:
             _line(
                 f"  {name}",
                 f"{source.tokens:,}",
-                f"{_short(before.perplexity)} -> {_short(after.perplexity)}",
-                f"    {before.bits_per_byte:.3f} -> {after.bits_per_byte:.3f}",
+                f"{_short(before.perplexity or 0.0)} -> {_short(after.perplexity or 0.0)}",
+                f"    {before.bits_per_byte or 0.0:.3f} -> {after.bits_per_byte or 0.0:.3f}",
                 label,
             )
         )
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _images(evaluation: EvaluationReport, width: int) -> Iterator[str]:
+    """Accuracy and loss of each source, and the classes that are taken for others most often."""
+    label = width - 2 * _COLUMN - _NOTE
+    yield _line("held-out images", "images", "accuracy", "    loss", label)
+    for name, source in evaluation.sources.items():
+        before, after = source.untrained, source.trained
+        right = f"{before.accuracy or 0.0:.1%} -> {after.accuracy or 0.0:.1%}"
+        yield _line(f"  {name}", f"{source.tokens:,}", right, f"    {before.loss:.3f} -> {after.loss:.3f}", label)
+        for wrong, images, total in _weakest(source):
+            yield _line(f"    class {wrong}", f"{total:,}", f"{images / total:.1%}", "", label)
+
+
+def _weakest(source: SourceEvaluation) -> list[tuple[str, int, int]]:
+    """(class, images right, images) of up to three classes with the smallest share of right ones, of those with errors."""
+    rows = zip(source.classes or (), source.confusion or (), strict=True)
+    found = [(name, row[number], sum(row)) for number, (name, row) in enumerate(rows)]
+    wrong = [one for one in found if one[1] < one[2]]
+    return sorted(wrong, key=lambda one: one[1] / one[2])[:_WEAKEST]
 
 
 def samples(evaluation: EvaluationReport, width: int) -> str:

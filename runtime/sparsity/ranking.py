@@ -28,7 +28,7 @@ def sparsity_at(
     if done == count or step >= end:
         return final
     power = {"cubic": 3, "linear": 1}[schedule]
-    return final + (initial - final) * (1 - done / count) ** power
+    return initial + (final - initial) * (1 - (1 - done / count) ** power)
 
 
 def keep_largest(scores: torch.Tensor, removed: int) -> torch.Tensor:

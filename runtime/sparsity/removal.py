@@ -85,15 +85,10 @@ def _keep_along(layer: nn.Module, key: str, dim: int, stays: torch.Tensor) -> No
 def _rename_sizes(layer: nn.Module) -> None:
     """What a layer says of its size, from its weight: its own arithmetic (Conv1D) and printing read it."""
     shape = cast("torch.Tensor", layer.weight).shape
-    match type(layer).__name__:
-        case "Linear":
-            layer.out_features, layer.in_features = shape
-        case "Conv1D":
-            layer.nx, layer.nf = shape
-        case "Conv2d":
-            layer.out_channels, layer.in_channels = shape[:2]
-        case _:
-            layer.num_features = shape[0]
+    names = {"Linear": ("out_features", "in_features"), "Conv1D": ("nx", "nf"), "Conv2d": ("out_channels", "in_channels")}
+    # By `setattr`, since torch declares all attributes of a module as tensors or modules.
+    for name, size in zip(names.get(type(layer).__name__, ("num_features",)), shape, strict=False):
+        setattr(layer, name, size)
 
 
 def _configure(model: nn.Module, kind: str, one: Structure, count: int) -> None:
@@ -104,7 +99,7 @@ def _configure(model: nn.Module, kind: str, one: Structure, count: int) -> None:
         key = "n_inner" if _model_type(model) == "gpt2" else "intermediate_size"
         setattr(config, key, left)
         for module in _having(model, "intermediate_size"):
-            module.intermediate_size = left
+            module.__dict__["intermediate_size"] = left
         return
     ratio = config.num_attention_heads // config.num_key_value_heads
     config.head_dim = config.head_dim or config.hidden_size // config.num_attention_heads

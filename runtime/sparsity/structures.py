@@ -127,14 +127,13 @@ def _tensor(modules: Modules, name: str) -> torch.Tensor:
 
 def unit_scores(structure: Structure, modules: Modules, norm: str = "l1") -> torch.Tensor:
     """Norm of all matrix entries of each unit, [size] fp32; biases and norms don't count (they are of another scale)."""
-    total = 0.0
+    total = torch.zeros(structure.size)
     for member in structure.members:
         tensor = _tensor(modules, member.name).detach()
         if tensor.ndim > 1:
             entries = tensor.float().movedim(member.dim, 0)[member.span(structure.size)].reshape(structure.size, -1)
-            total = total + (entries.abs() if norm == "l1" else entries.square()).sum(dim=1)
-    scores = cast("torch.Tensor", total)
-    return scores if norm == "l1" else scores.sqrt()
+            total = total.to(entries.device) + (entries.abs() if norm == "l1" else entries.square()).sum(dim=1)
+    return total if norm == "l1" else total.sqrt()
 
 
 def structure_masks(

@@ -1,4 +1,4 @@
-"""The step `evaluate`: held-out loss of each source before and after training, and texts that the model continues."""
+"""The step `evaluate`: the start, the trained and the shipped model on held-out samples of each source, and texts it continues."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import itertools
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
+from runtime.retention import forgotten
 from runtime.steps.base import Context, Inputs, Result
 from schemas.plan import RunPlan, Step, StepKind
 
@@ -15,13 +16,14 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     import torch
+    from torch import nn
     from transformers import PreTrainedModel
 
     from runtime.tokenizer import TextTokenizer
 
 __all__ = ["identity", "run"]
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 
 
 def identity(step: Step, context: Context, inputs: Inputs) -> dict[str, Any]:  # noqa: ARG001  # the contract
@@ -34,11 +36,17 @@ def identity(step: Step, context: Context, inputs: Inputs) -> dict[str, Any]:  #
         "model": plan.model.model_dump(mode="json"),
         "prompts": list(plan.evaluation.prompts),
         "max_new_tokens": plan.evaluation.max_new_tokens,
+        "retention": list(plan.evaluation.retention),
     }
 
 
 def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str, Any]:  # noqa: ARG001  # the contract
-    """Measure the untrained and the trained model on the held-out samples of each source.
+    """Measure the model before its first step, the trained one, and what is shipped of it where that is another.
+
+    Returns:
+        `sources`: for each, `untrained`, `trained` and perhaps `shipped` with their loss (and perplexity, or accuracy), and how
+        much was held out; of images also `classes` and, by true and predicted class, `confusion`. `samples`: continued prompts.
+        `retention`: what was forgotten.
 
     Raises:
         DataError: a shard is missing or damaged (RC408).
@@ -48,42 +56,82 @@ def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str,
     import torch
 
     from runtime.data.shards import verify_prepared
-    from runtime.evaluation import autocast, continue_prompt, losses
-    from runtime.model import initial_model, load_trained
     from runtime.tokenizer import load
 
-    plan, layout = context.plan, context.layout
-    tokenizer = load(_of_kind("tokenizer", plan, inputs)[0].folder)
+    plan = context.plan
     prepared = {str(result.values["source"]): result for result in _of_kind("prepare", plan, inputs)}
     prepared = {name: result for name, result in sorted(prepared.items()) if result.values["heldout"]["samples"]}
     for result in prepared.values():
         # Held-out shards are few, and a changed token would change the measure without a sign.
         verify_prepared(result.folder, deep=True, split="heldout")
     device = torch.device("cuda" if torch.cuda.is_available() and plan.hardware.gpu != "cpu" else "cpu")
-    model = initial_model(plan, layout)
-    before = _measure(model, device, prepared, plan, layout.cache)
-    model = load_trained(plan, layout)
-    after = _measure(model, device, prepared, plan, layout.cache)
-    sources = {}
+    if plan.is_classifier:
+        sources, samples = _images(context, prepared, device), []
+    else:
+        tokenizer = load(_of_kind("tokenizer", plan, inputs)[0].folder)
+        sources, samples = _text(context, tokenizer, prepared, device)
+    return {"sources": sources, "samples": samples, "retention": forgotten(sources, plan.evaluation.retention)}
+
+
+def _forms(context: Context) -> Iterator[tuple[str, nn.Module]]:
+    """The models that are measured, each made when it is its turn."""
+    from runtime.model import initial_model, load_trained
+    from runtime.shipping import load_shipped
+
+    plan, layout = context.plan, context.layout
+    yield "untrained", initial_model(plan, layout)
+    yield "trained", load_trained(plan, layout)
+    if any(step.kind == "compress" for step in plan.steps):
+        yield "shipped", load_shipped(plan, layout)
+
+
+def _images(context: Context, prepared: dict[str, Result], device: torch.device) -> dict[str, Any]:
+    """Loss and accuracy of each form, and the trained model's table of classes."""
+    from runtime.classification import confusion, measure
+
+    plan = context.plan
+    sources: dict[str, Any] = {name: {} for name in prepared}
+    for form, model in _forms(context):
+        for name, result in prepared.items():
+            found = measure(model, plan, result, device, context.layout.cache)
+            sources[name][form] = {"loss": found.loss, "accuracy": found.accuracy}
+            if form == "trained":
+                sources[name] |= {
+                    "tokens": len(found.truth),
+                    "bytes": int(result.values["heldout"]["bytes"]),
+                    "classes": list(result.values["classes"]),
+                    "confusion": confusion(found.truth, found.predicted, plan.resnet.num_classes),
+                }
+    return sources
+
+
+def _text(
+    context: Context, tokenizer: TextTokenizer, prepared: dict[str, Result], device: torch.device
+) -> tuple[dict[str, Any], list[dict[str, str]]]:
+    """Losses of each form on each source, and what the trained model writes after the prompts."""
+    from runtime.evaluation import autocast, continue_prompt, losses
+
+    plan, cache = context.plan, context.layout.cache
+    sources: dict[str, Any] = {}
     for name, result in prepared.items():
         tokens = int(result.values["heldout"]["tokens"])
-        num_bytes = _num_bytes(result, tokenizer, layout.cache)
-        sources[name] = {
-            "untrained": losses(before[name], tokens, num_bytes),
-            "trained": losses(after[name], tokens, num_bytes),
-            "tokens": tokens,
-            "bytes": num_bytes,
-        }
-    with autocast(plan.precision, device):
-        texts = [continue_prompt(model, tokenizer, prompt, plan) for prompt in plan.evaluation.prompts]
-    samples = [{"prompt": prompt, "text": text} for prompt, text in zip(plan.evaluation.prompts, texts, strict=True)]
-    return {"sources": sources, "samples": samples}
+        sources[name] = {"tokens": tokens, "bytes": _num_bytes(result, tokenizer, cache)}
+    samples: list[dict[str, str]] = []
+    for form, model in _forms(context):
+        nats = _measure(model, device, prepared, plan, cache)
+        for name, values in sources.items():
+            values[form] = losses(nats[name], values["tokens"], values["bytes"])
+        for prompt in plan.evaluation.prompts if form == "trained" else ():
+            with autocast(plan.precision, device):
+                text = continue_prompt(cast("PreTrainedModel", model), tokenizer, prompt, plan)
+            samples.append({"prompt": prompt, "text": text})
+    return sources, samples
 
 
 def _measure(
-    model: PreTrainedModel, device: torch.device, prepared: dict[str, Result], plan: RunPlan, cache: Path
+    model: nn.Module, device: torch.device, prepared: dict[str, Result], plan: RunPlan, cache: Path
 ) -> dict[str, float]:
-    """Held-out loss per source, of a model that is moved to `device`."""
+    """Held-out loss per source, of a language model that is moved to `device`."""
     from torch import nn
     from tqdm import tqdm
 
@@ -96,7 +144,7 @@ def _measure(
             batches = _batches(_samples(result, cache), plan.training.microbatch)
             total = -(-result.values["heldout"]["samples"] // plan.training.microbatch)
             bar = tqdm(batches, f"held-out {name}", total, leave=False, disable=not sys.stderr.isatty())
-            measured[name] = nats_per_token(model, bar)
+            measured[name] = nats_per_token(cast("PreTrainedModel", model), bar)
     return measured
 
 

@@ -1,4 +1,4 @@
-"""The step `export`: the trained model as a Hugging Face folder, with its tokenizer and a model card."""
+"""The step `export`: the model as it is shipped, in a Hugging Face folder with its tokenizer and a model card."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from schemas.plan import Step, StepKind
 __all__ = ["identity", "run"]
 
 _FORMAT: Final = 2
-_DTYPES: Final = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
 def identity(step: Step, context: Context, inputs: Inputs) -> dict[str, Any]:  # noqa: ARG001  # the contract
@@ -36,31 +35,27 @@ def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str,
     Raises:
         RunFailed: there is no trained model (RC606), or the disk is full (RC604).
     """
-    import torch
-
     from runtime.algorithms import export
-    from runtime.model import load_trained
+    from runtime.model_files import write_loadable
+    from runtime.shipping import in_export_dtype, load_shipped
 
     plan, layout = context.plan, context.layout
-    tokenizer = _input("tokenizer", context, inputs)
-    model = load_trained(plan, layout, tokenizer.values["eos_token_id"])
-    model.config.use_cache = True
-    model.to(getattr(torch, _DTYPES[plan.checkpoints.export_dtype]))
+    tokenizer = None if plan.tokenizer is None else _input("tokenizer", context, inputs)
+    model = load_shipped(plan, layout, None if tokenizer is None else tokenizer.values["eos_token_id"])
+    if tokenizer is not None:
+        model.config.use_cache = True
     evaluation = _evaluation(context, inputs)
     trained = _input("train", context, inputs).values
     with atomic_folder(layout.export, replace=lambda: True) as target:
         picture = layout.mixture.name if draw_mixture(plan, layout.metrics, target / layout.mixture.name) else None
         measured = evaluation.values if evaluation is not None else None
         card = model_card(plan, trained=trained, evaluation=measured, picture=picture)
-        model.save_pretrained(target, max_shard_size=plan.checkpoints.max_shard_bytes)
-        for path in sorted(tokenizer.folder.iterdir()):
+        write_loadable(in_export_dtype(model, plan), target, plan)
+        for path in sorted(tokenizer.folder.iterdir()) if tokenizer is not None else ():
             if path.is_file() and path.name != "result.json":
                 shutil.copyfile(path, target / path.name)
         export(plan, layout, target)
         (target / "README.md").write_text(card, encoding="utf-8")
-        for weights in target.glob("*.safetensors"):
-            # safetensors writes for the owner alone; whoever may read the card may read the model.
-            weights.chmod((target / "README.md").stat().st_mode)
     files = sorted(path for path in layout.export.rglob("*") if path.is_file())
     return {
         "folder": layout.export.name,

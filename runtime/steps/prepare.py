@@ -1,4 +1,4 @@
-"""The step `prepare`: a source's documents become samples of the plan's length, train and held out apart.
+"""The step `prepare`: a source's documents (or images) become samples of the plan's form, train and held out apart.
 
 Ready-made MDS shards of tokens are checked, and used where they are.
 """
@@ -20,6 +20,7 @@ from runtime.data.packing import token_dtype
 from runtime.data.shards import COLUMN, ShardWriter, write_manifest
 from runtime.data.splits import Splits
 from runtime.errors import DataError
+from runtime.images import preparing
 from runtime.steps.base import Context, Inputs, Result
 from runtime.tokenizer import TextTokenizer, load, pieces
 from schemas.data import MdsSource, Source
@@ -45,6 +46,8 @@ def identity(step: Step, context: Context, inputs: Inputs) -> dict[str, Any]:  #
     """What the samples depend on, besides the tokenizer (which is an input)."""
     plan, roots = context.plan, context.layout.roots
     name, source = _source(step, context)
+    if plan.is_classifier:
+        return preparing.identity(name, source, context)
     found: dict[str, Any] = {
         "format": _FORMAT,
         "name": name,
@@ -71,6 +74,8 @@ def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str,
         RunFailed: a hub or an object store can't be reached (RC607).
     """
     name, source = _source(step, context)
+    if context.plan.is_classifier:
+        return preparing.prepare(name, source, context, folder)
     tokenizer = load(_tokenizer(context, inputs).folder)
     if isinstance(source, MdsSource) and source.content == "tokens":
         return _ready_made(name, source, tokenizer, context, folder)

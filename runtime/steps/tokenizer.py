@@ -42,10 +42,10 @@ def identity(step: Step, context: Context, inputs: Inputs) -> dict[str, Any]:  #
     A run that starts from another one reads with that one's tokenizer, whatever its own sources are.
     """
     plan, roots = reads_like(context.plan), context.layout.roots
-    what = plan.tokenizer.model_dump(mode="json", exclude={"path"})
+    what = plan.text_tokenizer.model_dump(mode="json", exclude={"path"})
     library = importlib.metadata.version("tokenizers")
-    if plan.tokenizer.kind == "pretrained":
-        files = _file_hashes(_folder(plan, roots)) if plan.tokenizer.path else {}
+    if plan.text_tokenizer.kind == "pretrained":
+        files = _file_hashes(_folder(plan, roots)) if plan.text_tokenizer.path else {}
         return {"format": _FORMAT, "tokenizer": what, "files": files, "library": library}
     sources = {
         name: {**source_identity(name, source, roots, offline=plan.execution.offline), "bytes": _quotas(plan)[name]}
@@ -69,7 +69,7 @@ def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str,
         RunFailed: the hub can't be reached (RC607).
     """
     context = Context(reads_like(context.plan), context.layout)
-    if context.plan.tokenizer.kind == "bpe":
+    if context.plan.text_tokenizer.kind == "bpe":
         _train(context, folder)
     else:
         _copy(context, folder)
@@ -79,7 +79,7 @@ def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str,
 def _train(context: Context, folder: Path) -> None:
     from transformers import PreTrainedTokenizerFast
 
-    wanted = context.plan.tokenizer.vocab_size
+    wanted = context.plan.text_tokenizer.vocab_size
     tokenizer = train_bpe(_training_text(context), wanted)
     size = tokenizer.get_vocab_size()
     if size != wanted:
@@ -145,7 +145,7 @@ def _text_sources(plan: RunPlan) -> dict[str, Source]:
 def _quotas(plan: RunPlan) -> Mapping[str, int]:
     """Bytes that each source gives: all the same, so that a mixture whose future changes keeps the run's token ids."""
     names = list(_text_sources(plan))
-    return {name: plan.tokenizer.max_bytes // len(names) for name in names}
+    return {name: plan.text_tokenizer.max_bytes // len(names) for name in names}
 
 
 def _training_text(context: Context) -> Iterator[str]:
@@ -180,7 +180,7 @@ def _texts(source: Source, context: Context) -> Iterator[str]:
 
 def _folder(plan: RunPlan, roots: tuple[Path, ...]) -> Path:
     """Folder of a pretrained tokenizer."""
-    path = plan.tokenizer.path or ""
+    path = plan.text_tokenizer.path or ""
     folder = find_folder(path, roots)
     if folder is None:
         where = ", ".join(str(root) for root in roots)
@@ -200,17 +200,17 @@ def _copy(context: Context, folder: Path) -> None:
     from transformers import AutoTokenizer
 
     plan = context.plan
-    place = str(_folder(plan, context.layout.roots)) if plan.tokenizer.path else str(plan.tokenizer.hub)
+    place = str(_folder(plan, context.layout.roots)) if plan.text_tokenizer.path else str(plan.text_tokenizer.hub)
     try:
         loaded = AutoTokenizer.from_pretrained(
             place,
-            revision=plan.tokenizer.revision or "main",
-            local_files_only=plan.execution.offline or bool(plan.tokenizer.path),
+            revision=plan.text_tokenizer.revision or "main",
+            local_files_only=plan.execution.offline or bool(plan.text_tokenizer.path),
             trust_remote_code=False,
         )
     except Exception as error:  # transformers has no common base
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        if plan.tokenizer.path:
+        if plan.text_tokenizer.path:
             raise DataError(
                 "RC406", f"the tokenizer in {place} can't be loaded: {reason}", "give a folder with tokenizer.json"
             ) from error
@@ -234,10 +234,10 @@ def _checked(plan: RunPlan, folder: Path) -> dict[str, Any]:
     from runtime.tokenizer import load
 
     tokenizer = load(folder)
-    if tokenizer.vocab_size != plan.tokenizer.vocab_size:
+    if tokenizer.vocab_size != plan.text_tokenizer.vocab_size:
         raise DataError(
             "RC406",
-            f"the tokenizer has {tokenizer.vocab_size} tokens, the plan was made for {plan.tokenizer.vocab_size}",
+            f"the tokenizer has {tokenizer.vocab_size} tokens, the plan was made for {plan.text_tokenizer.vocab_size}",
             f"write `tokenizer: {{vocab_size: {tokenizer.vocab_size}}}`, or choose the tokenizer that the recipe means",
         )
     return {

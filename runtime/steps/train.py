@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runtime.errors import RunFailed
-from runtime.spend import Meter, Spend, cap_error, open_books
+from runtime.spend import Meter, Spend, cap_error, open_books, spent_before
 from runtime.start import check_start, start_content
 from runtime.status import rank, world_size
 from runtime.steps.base import Context, Inputs
 from runtime.teacher import check_tokenizers, pins
+from runtime.teacher import flops_per_token as teacher_flops
 from schemas.plan import RunPlan, Step
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str,
     meter = None
     if rank() == 0:
         before = open_books(layout.spend, layout.checkpoints, plan)
-        meter = Meter(layout.spend, plan, world_size(), before=before)
+        meter = Meter(layout.spend, plan, world_size(), before=before, carried=spent_before(plan, layout))
     cap = meter.refuses() if meter else None
     if meter is None or cap is not None:
         refusal = meter.refusal(cap) if meter and cap else None
@@ -89,13 +90,14 @@ def _run(context: Context, inputs: Inputs, meter: Meter | None, refusal: Spend |
         start = found.progress.step if found else None
         done = found is not None and found.progress.step >= plan.training.steps
         if not done and agreed(refusal is not None):
-            return _refused(plan, found, refusal)
+            return _refused(context, found, refusal)
         verify_data(inputs, deep=found is None)
         if "tokenizer" in inputs:
             check_tokenizers(plan, layout, inputs["tokenizer"].folder)
             check_start(plan, layout, inputs["tokenizer"].folder)
         if found is not None and done:
-            return result(plan, found.progress, "finished", start, dist.get_world_size())
+            taught = teacher_flops(plan, layout, found.progress.step)
+            return result(plan, found.progress, "finished", start, dist.get_world_size(), taught)
         with _told_deaths():
             training = build_training(plan, layout, inputs, found, stop, meter)
             del found
@@ -109,7 +111,8 @@ def _run(context: Context, inputs: Inputs, meter: Meter | None, refusal: Spend |
             training.trainer.close()
     capped = meter is not None and meter.now().stopped_by is not None
     status = "finished" if not training.saver.interrupted else "capped" if capped else "interrupted"
-    return result(plan, progress, status, start, dist.get_world_size())
+    taught = teacher_flops(plan, layout, progress.step)
+    return result(plan, progress, status, start, dist.get_world_size(), taught)
 
 
 @contextlib.contextmanager
@@ -135,15 +138,17 @@ def _told_deaths() -> Iterator[None]:
         raise told from error
 
 
-def _refused(plan: RunPlan, found: Checkpoint | None, refusal: Spend | None) -> dict[str, Any]:
+def _refused(context: Context, found: Checkpoint | None, refusal: Spend | None) -> dict[str, Any]:
     """The result of a training that its cap doesn't let begin.
 
     Raises:
         RunFailed: there is no checkpoint that a result could speak of (RC608).
     """
+    plan = context.plan
     if found is None:
-        raise cap_error(plan, refusal or Spend(), 0)
-    return result(plan, found.progress, "capped" if refusal else "interrupted", found.progress.step, world_size())
+        raise cap_error(plan, refusal or Spend(), 0, carried=spent_before(plan, context.layout))
+    state, done = "capped" if refusal else "interrupted", found.progress.step
+    return result(plan, found.progress, state, done, world_size(), teacher_flops(plan, context.layout, done))
 
 
 def agreed(asked: bool) -> bool:
@@ -185,14 +190,19 @@ def verify_data(inputs: Inputs, *, deep: bool) -> None:
                 verify_prepared(found.folder, deep=deep or "scored" in found.values)
 
 
-def result(plan: RunPlan, progress: Progress, status: str, resumed_from: int | None, world_size: int) -> dict[str, Any]:
-    """The step's values; planned and actual tokens are compared per source in the report."""
+def result(
+    plan: RunPlan, progress: Progress, status: str, resumed_from: int | None, world_size: int, taught: float = 0.0
+) -> dict[str, Any]:
+    """The step's values; planned and actual tokens are compared per source in the report.
+
+    Of the FLOPs that count for `mfu`, `taught` are the teachers', per token.
+    """
     from runtime.books import by_phase
     from runtime.checkpoint import folder_name
     from runtime.model import flops_per_token
 
     length, seconds = plan.data.sequence_length, max(progress.seconds, 1e-9)
-    flops = progress.trained_tokens / seconds * flops_per_token(plan.decoder, length)
+    flops = progress.trained_tokens / seconds * (flops_per_token(plan.model, length) + taught)
     phases = by_phase(plan.data.phases, progress, length)
     return {
         "status": status,

@@ -173,9 +173,16 @@ def _with_teacher(plan: RunPlan, outputs: torch.Tensor, parts: dict[str, torch.T
     spec = next((algorithm for algorithm in plan.algorithms if algorithm.kind == "distillation"), None)
     if spec is None:
         return parts
-    from runtime.algorithms.distillation import distilled, divergence
+    from runtime.algorithms.distillation import distilled
+    from runtime.divergence import TopK, divergence, top_k_divergence
 
-    term = divergence(outputs, torch.empty_like(outputs, requires_grad=False), spec.temperature)
+    if spec.top_k is None:
+        values = divergence(spec.loss, outputs, torch.empty_like(outputs, requires_grad=False), spec.temperature)
+    else:
+        shape = (*outputs.shape[:-1], spec.top_k)
+        kept = TopK(torch.zeros(shape, dtype=torch.int64), torch.zeros(shape), torch.zeros(shape[:-1]))
+        values = top_k_divergence(spec.loss, outputs, kept, spec.temperature)
+    term = values.mean()
     return distilled(parts, term, spec.weight)
 
 

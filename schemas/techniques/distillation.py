@@ -11,7 +11,7 @@ from schemas.base import Float, Fraction, Frozen, Integer, Name, Text, short_for
 from schemas.techniques.base import Algorithm, Technique
 from schemas.units import Time, TrainingTime
 
-__all__ = ["DistillationAlgorithm", "Distillation", "Divergence", "LogitsCache", "Sampling", "Teacher", "TeacherPlan"]
+__all__ = ["Distillation", "DistillationAlgorithm", "Divergence", "LogitsCache", "Sampling", "Teacher", "TeacherPlan"]
 
 Divergence = Literal["kl", "reverse_kl", "mse"]
 Sampling = Literal["all", "one"]
@@ -60,7 +60,10 @@ class LogitsCache(Frozen):
     """Teachers that run once over each sample, before training; `cache: {}` keeps the 64 likeliest tokens of each position."""
 
     top_k: Integer = Field(
-        64, ge=1, le=1 << 17, description="Tokens (or classes) of each prediction that are kept; the rest is one bucket."
+        64,
+        ge=1,
+        le=1 << 17,
+        description="Tokens (or classes) of each prediction that are kept; the rest is one bucket.",
     )
 
 
@@ -92,7 +95,9 @@ class Distillation(Technique):
     )
     every: Integer = Field(1, ge=1, le=1 << 30, description="Steps from one with the teacher to the next.")
     probability: Fraction = Field(
-        1.0, gt=0, description="Chance of the teacher at each of these steps; drawn from the seed, the same on all devices."
+        1.0,
+        gt=0,
+        description="Chance of the teacher at each of these steps; drawn from the seed, the same on all devices.",
     )
     cache: LogitsCache | None = Field(
         None, description="Run the teacher once over every sample before training, and keep its likeliest tokens."
@@ -164,5 +169,20 @@ class DistillationAlgorithm(Algorithm):
     every: Integer = 1
     probability: Fraction = 1.0
     top_k: Integer | None = Field(
-        None, description="Predictions of a position that the steps `logits` keep; null: the teacher runs while training."
+        None,
+        description="Predictions of a position that the steps `logits` keep; null: the teacher runs while training.",
     )
+
+    def duty(self, steps: int, step_tokens: int) -> float:
+        """Share of the first `steps` steps, of `step_tokens` each, on which the gate is open; with a probability its mean."""
+        first, end = self.window.start_token // step_tokens, min(self.window.end_token // step_tokens, steps)
+        return -(-max(0, end - first) // self.every) * self.probability / max(1, steps)
+
+    def row_bytes(self, width: int) -> int:
+        """Bytes that the steps `logits` keep of one prediction among `width` tokens or classes; 0 where none are kept."""
+        return 0 if self.top_k is None else self.bytes_of(self.top_k, width)
+
+    @staticmethod
+    def bytes_of(top_k: int, width: int) -> int:
+        """Of each part its id (2 or 4 bytes) and its logit (2), and 4 for the rest."""
+        return top_k * ((2 if width <= 1 << 16 else 4) + 2) + 4

@@ -66,12 +66,12 @@ class PruningAlgorithm(Algorithm):
     """
 
     kind: Literal["pruning"] = "pruning"
-    method: PruningMethod
+    method: PruningMethod = "magnitude"
     sparsity: Fraction
-    initial: Fraction
-    schedule: Literal["cubic", "linear", "oneshot", "hold"]
+    initial: Fraction = 0.0
+    schedule: Literal["cubic", "linear", "oneshot", "hold"] = "cubic"
     scope: Literal["layer", "global"]
-    norm: Literal["l1", "l2"]
-    targets: Literal["all", "mlp", "attention"]
-    exclude: tuple[Text, ...]
+    norm: Literal["l1", "l2"] = "l1"
+    targets: Literal["all", "mlp", "attention"] = "all"
+    exclude: tuple[Text, ...] = ()
     interval_steps: Integer = Field(ge=1)

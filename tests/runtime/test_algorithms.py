@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from runtime.algorithms import distillation, ema, pruning, sequence_length_warmup
-from runtime.errors import DataError
+from runtime.algorithms import ema, sequence_length_warmup
 from runtime.model import build_untrained, load_trained
 from runtime.window import TokenWindow
 from schemas.techniques.sequence_length_warmup import SequenceLengthWarmupAlgorithm
@@ -35,7 +34,7 @@ ALGORITHMS: dict[str, list[dict[str, Any]]] = {
     ],
     "pruning": [{"kind": "pruning", "window": LATER, "sparsity": 0.5, "scope": "layer", "interval_steps": 1}],
     "distillation": [
-        {"kind": "distillation", "window": WHOLE, "teacher": "teacher", "temperature": 2.0, "weight": 0.5}
+        {"kind": "distillation", "window": WHOLE, "teachers": [{"folder": "teacher"}], "temperature": 2.0, "weight": 0.5}
     ],
 }  # fmt: skip
 
@@ -125,58 +124,6 @@ def test_average_and_swap_by_hand() -> None:
     ema.swap(average, weights)
     assert (average[0].item(), weights[0].item()) == (8.0, 5.0)
     assert (average[0].data_ptr(), weights[0].data_ptr()) == places
-
-
-def test_pruning_removes_the_smallest_and_exactly_as_many_as_asked() -> None:
-    """Per layer half of each; over all layers half of all; ties are broken by place, not all cut."""
-    weights = {"a": torch.tensor([[4.0, -1.0], [2.0, -3.0]]), "b": torch.tensor([[0.1, 0.1, 0.1, 9.0]])}
-    layer = pruning.keep_masks(weights, 0.5, "layer")
-    assert layer["a"].tolist() == [[True, False], [False, True]]
-    assert layer["b"].tolist() == [[False, False, True, True]]
-    across = pruning.keep_masks(weights, 0.5, "global")
-    assert across["a"].tolist() == [[True, False], [True, True]]
-    assert across["b"].tolist() == [[False, False, False, True]]
-    assert pruning.sparsity_at(0.8, 0.0) == 0
-    assert pruning.sparsity_at(0.8, 0.5) == pytest.approx(0.7)
-    assert pruning.sparsity_at(0.8, 1.0) == 0.8
-
-
-@pytest.mark.parametrize("averaged", [False, True])
-def test_pruned_model_keeps_its_sparsity_to_the_end(folder: Path, averaged: bool) -> None:
-    """After the window and more steps, half of each linear layer's weights are exactly zero, averaged ones too."""
-    plan = plan_of(8, algorithms=[*ALGORITHMS["pruning"], *(ALGORITHMS["ema"] if averaged else [])])
-    train(plan, folder)
-    trained = load_trained(plan, layout_of(plan, folder))
-    shares = {name: (weight == 0).float().mean().item() for name, weight in pruning.prunable(trained).items()}
-    assert set(shares.values()) == {0.5}
-    assert len(shares) == 7
-    assert not (trained.get_input_embeddings().weight == 0).any()
-
-
-def test_divergence_is_zero_for_equal_logits_and_matches_a_hand_count() -> None:
-    """KL([0.5, 0.5] || [0.8, 0.2]) = 0.5 ln(0.5/0.8) + 0.5 ln(0.5/0.2)."""
-    student = torch.tensor([[[0.8, 0.2]]]).log()
-    teacher = torch.tensor([[[0.5, 0.5]]]).log()
-    assert distillation.divergence(student, student, 3.0).item() == pytest.approx(0.0, abs=1e-7)
-    assert distillation.divergence(student, teacher, 1.0).item() == pytest.approx(0.2231435, abs=1e-6)
-    mixed = distillation.distilled({"total": torch.tensor(4.0)}, torch.tensor(2.0), 0.25)
-    assert {name: value.item() for name, value in mixed.items()} == {
-        "total": 3.5,
-        "cross_entropy": 4.0,
-        "distillation": 2.0,
-    }
-
-
-def test_a_teacher_that_is_missing_or_does_not_fit_is_refused(folder: Path) -> None:
-    """No such folder, a folder without a model, another vocabulary: each says what to do."""
-    missing = plan_of(6, algorithms=[{**ALGORITHMS["distillation"][0], "teacher": "nowhere"}])
-    with pytest.raises(DataError, match="no teacher `nowhere`"):
-        distillation.build(missing.algorithms[0], missing, layout_of(missing, folder))  # type: ignore[arg-type]
-    (folder / "empty").mkdir()
-    with pytest.raises(DataError, match="can't be loaded"):
-        distillation.load_teacher(folder / "empty", 512, 32)
-    with pytest.raises(DataError, match="512 tokens, the model 640"):
-        distillation.load_teacher(folder / "teacher", 640, 32)
 
 
 def test_windows_are_half_open_and_know_their_progress() -> None:

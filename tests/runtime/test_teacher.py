@@ -15,7 +15,7 @@ from tests.runtime.training_case import plan_of
 
 DISTILLED = {
     "kind": "distillation", "window": {"start_token": 0, "end_token": 3072},
-    "teacher": "teacher", "temperature": 2.0, "weight": 0.5,
+    "teachers": [{"folder": "teacher"}], "temperature": 2.0, "weight": 0.5,
 }  # fmt: skip
 
 
