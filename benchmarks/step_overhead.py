@@ -32,7 +32,7 @@ from runtime.record import CACHED, step_folder
 from runtime.steps.base import Result
 from schemas.plan import RunPlan
 
-__all__ = ["main"]
+__all__ = ["StepClock", "main", "prepared"]
 
 ROOT = Path(__file__).parent.parent
 
@@ -101,7 +101,7 @@ class PlainLoop:
         return seconds
 
 
-def _prepared(plan: RunPlan, layout: Layout) -> dict[str, Result]:
+def prepared(plan: RunPlan, layout: Layout) -> dict[str, Result]:
     """Tokenizer and data, made as any run makes them."""
     steps = {step.id: step for step in plan.steps if step.kind in CACHED}
     records = execute(plan, layout, only=list(steps)).records
@@ -138,7 +138,7 @@ def main() -> None:
     plan = compile_recipe(ROOT / "recipes" / "quickstart.yaml", overrides).expect()
     with tempfile.TemporaryDirectory() as folder, quiet(), StopSignal() as stop:
         layout = Layout.of(plan, roots=(ROOT,), runs=Path(folder))
-        inputs = _prepared(plan, layout)
+        inputs = prepared(plan, layout)
         training = build_training(plan, layout, inputs, None, stop)
         ours, theirs = _compare(training, PlainLoop(plan), options.rounds, options.steps)
         training.trainer.close()

@@ -84,6 +84,14 @@ def _reference(draft: Draft, said: Bias) -> tuple[_Reference | None, Diagnostic 
     run = draft.run_named(named)
     if run is not None:
         return _Reference("run", run, None, why), None
+    if "/" in named and draft.is_classifier:
+        return None, draft.diagnostic(
+            "RC203",
+            "a classifier is compared with its start, an earlier run or itself; folders are read as language models",
+            *_PLACE,
+            "against",
+            help="against: previous",
+        )
     if "/" in named:
         return _Reference("folder", None, named, why), None
     return None, _unknown(draft, said, named)

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import to_jsonable_python
 
+from compiler.frontend.sequence import ONCE
 from compiler.pages import errors_page, recipe_page
 from schemas.data import SOURCE_KINDS
 from schemas.plan import RunPlan
@@ -36,7 +37,15 @@ _SHORTHANDS: Final = {
     ("", "precision"): ("Precision", "compute"),
     ("Hardware", "gpu"): ("Gpu", "name"),
     ("Budget", "scaling_law"): ("Law", "name"),
+    ("Model", "start"): ("Start", "folder"),
+    ("Distillation", "teacher"): ("Teacher", "folder"),
+    ("Distillation", "teachers"): ("Teacher", "folder"),
+    ("", "distillation"): ("Distillation", "teacher"),
 }
+
+
+# A recipe with one of these may have required keys elsewhere.
+_INHERITED: Final = ("extends", "sequence")
 
 
 class _Generator(GenerateJsonSchema):
@@ -68,7 +77,8 @@ def recipe_schema() -> Schema:
     """What a recipe holds, for completion and checking in editors.
 
     Beyond the types it accepts shorthand words (`precision: bf16`), `${name}` wherever a scalar stands, and, in a
-    recipe with `extends`, sections without their required keys, which are then inherited. `recipec check` knows more.
+    recipe with `extends` or `sequence`, sections without their required keys, which stand elsewhere. `recipec check` knows
+    more.
     """
     schema, preamble = (
         _closed(model.model_json_schema(by_alias=True, schema_generator=_Generator)) for model in (Recipe, Preamble)
@@ -80,7 +90,11 @@ def recipe_schema() -> Schema:
     for (owner, key), (name, short) in _SHORTHANDS.items():
         home = definitions[owner]["properties"] if owner else properties
         words = [word for word in _choices(definitions[name]["properties"][short]) if word.get("type") == "string"]
-        home[key] = {"anyOf": [*words, {"$ref": home[key]["$ref"]}], **_prose(home[key])}
+        if "items" in home[key]:
+            home[key] = {**home[key], "items": {"anyOf": [*words, home[key]["items"]]}}
+        else:
+            home[key] = {"anyOf": [*words, *_choices(home[key])], **_prose(home[key])}
+    properties["sequence"]["items"] = _run(properties)
     opened = _opened({"properties": properties, "$defs": definitions})
     opened["$defs"][_VARIABLE] = {"type": "string", "pattern": r"\$\{", "description": "A variable: ${name}."}
     return {
@@ -89,10 +103,17 @@ def recipe_schema() -> Schema:
         "description": schema["description"],
         "type": "object",
         "additionalProperties": False,
-        "if": {"not": {"required": ["extends"]}},
+        "if": {"not": {"anyOf": [{"required": [key]} for key in _INHERITED]}},
         "then": needs,
         **opened,
     }
+
+
+def _run(properties: Schema) -> Schema:
+    """A run of a sequence: a name, and any keys in which it differs from the rest of the recipe."""
+    own = {key: value for key, value in properties.items() if key not in ONCE}
+    own["name"] = {**own["name"], "description": "What other runs call it.", "examples": ["pretrain"]}
+    return {"type": "object", "additionalProperties": False, "required": ["name"], "properties": own}
 
 
 def _prose(schema: Schema) -> Schema:

@@ -168,7 +168,7 @@ def watchers(plan: RunPlan, layout: Layout, ledger: Ledger) -> list[Callback]:
     if plan.logging.jsonl:
         found.append(MetricsFile(layout.metrics, ledger))
     if plan.logging.console:
-        found.append(ConsoleProgress(ledger, plan.training.steps))
+        found.append(ConsoleProgress(ledger, plan.training.steps, unit="images" if plan.is_classifier else "tok"))
     return found
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from runtime.bias.gate import gate_error
+from runtime.bias.text import table
 from runtime.errors import Refused, RunFailed
 from runtime.files import atomic_folder, mark_cache, remove_stale
 from runtime.layout import Layout
@@ -94,6 +95,7 @@ def _judge(record: Record, plan: RunPlan) -> None:
     """
     error = gate_error(plan.evaluation.bias, record.values) if record.kind == "compare" else None
     if error is not None:
+        say(table(record.values, 100))
         raise error
 
 

@@ -43,7 +43,9 @@ class Recipe(Frozen):
     compression: tuple[Compression, ...] = Field(
         (), description="Methods that make the model smaller: pruning, low_rank, quantization."
     )
-    distillation: Distillation | None = Field(None, description="Learn from a teacher model.")
+    distillation: Annotated[Distillation, short_for("teacher")] | None = Field(
+        None, description="Learn from a teacher model.", examples=["models/teacher"]
+    )
     averaging: Ema | None = Field(None, description="Average the weights over time.")
     evaluation: Evaluation = Field(Evaluation(), description="Held-out text per source, samples of generated text.")
     checkpoints: Checkpoints = Field(Checkpoints(), description="What is saved and kept, and the export.")
@@ -61,5 +63,6 @@ class Preamble(Frozen):
     variables: dict[Name, Any] = Field({}, description="Values used as ${name}.")
     sequence: tuple[dict[str, Any], ...] = Field(
         (),
-        description="Runs, one after the other: a name each, and the keys in which it differs from the rest of the recipe.",
+        description="Runs, one after the other: a name each, and the keys in which it differs from the rest of the recipe, "
+        "merged as with `extends`.",
     )

@@ -16,7 +16,7 @@ from runtime.__main__ import main as run_plan
 from runtime.layout import Layout
 from schemas.plan import RunPlan
 
-__all__ = ["Finished", "measured", "run"]
+__all__ = ["Finished", "measured", "run", "written"]
 
 
 @dataclass(frozen=True)
@@ -39,16 +39,22 @@ class Finished:
         return float(self.values("evaluate", run)["sources"][source][when]["loss"])
 
 
+def written(recipe: Recipe, name: str, work: Path) -> Path:
+    """The recipe as a file in the work folder."""
+    path = work / "recipes" / f"{name}.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8") as file:
+        YAML().dump(recipe, file)
+    return path
+
+
 def run(recipe: Recipe, name: str, work: Path) -> Finished:
     """Compile and run a recipe; what is done already in the work folder is not done again.
 
     Raises:
         RuntimeError: the run did not finish.
     """
-    path = work / "recipes" / f"{name}.yaml"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8") as file:
-        YAML().dump(recipe, file)
+    path = written(recipe, name, work)
     plan = compile_recipe(path).expect()
     job = emit(plan, work / "jobs")
     code = run_plan([str(job / "plan.yaml"), "--runs", str(work / "runs"), "--root", str(path.parent)])

@@ -12,7 +12,7 @@ from compiler.frontend.spans import format_path
 from compiler.frontend.tree import MAX_VALUES, Entry, Node, PathKey, mapping, merge, walk
 from schemas.diagnostics import Diagnostic, Related, Span
 
-__all__ = ["MOST_RUNS", "PREVIOUS", "Run", "runs_of"]
+__all__ = ["MOST_RUNS", "ONCE", "PREVIOUS", "Run", "runs_of"]
 
 MOST_RUNS: Final = 64
 PREVIOUS: Final = "previous"
@@ -21,13 +21,13 @@ PREVIOUS: Final = "previous"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _LONGEST_NAME: Final = 64
 _EXAMPLE: Final = "sequence: [{name: first}, {name: second, model: {start: {run: previous}}}]"
-# Keys that are gone once a recipe is read, and what is said for the whole job.
-_ONCE: Final = {
+ONCE: Final = {
     "sequence": "a run of a sequence has no sequence of its own",
     "extends": "what a run differs in is written out, or the whole recipe extends another one",
     "variables": "variables are said once, for all runs",
     "launch": "all runs are one job, which is launched once",
 }
+"""Keys that no run has of its own, and why: they are gone once a recipe is read, or are said for the whole job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ def _findings(items: Sequence[Node]) -> Iterator[Diagnostic]:
 def _misplaced(item: Node, path: PathKey) -> Iterator[Diagnostic]:
     """Keys that a run can't differ in."""
     assert isinstance(item.value, Mapping)
-    for key, why in _ONCE.items():
+    for key, why in ONCE.items():
         entry = item.value.get(key)
         if entry is not None:
             message = f"`{key}` has no place in a run of a sequence"
@@ -191,7 +191,7 @@ def _name(item: Node, before: Sequence[Node]) -> str:
 
 def _merged(base: Node, item: Node, run: str | None, path: PathKey) -> tuple[Node, list[Diagnostic]]:
     """The recipe of one run, and a finding if its folder's name gets too long; `run` is the name to add, if any."""
-    merged = merge(base, item, without=("name", *_ONCE))
+    merged = merge(base, item, without=("name", *ONCE))
     assert isinstance(merged.value, Mapping)
     entry = merged.value.get("name")
     if run is None or entry is None or not isinstance(entry.node.value, str) or not _NAME.fullmatch(entry.node.value):

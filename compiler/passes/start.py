@@ -103,7 +103,7 @@ def _from_folder(draft: Draft, said: Start) -> Draft:
         return _fill(draft, section, Beginning(f"`{name}`", None, None))
     found = described(folder)
     assert found is not None
-    beginning = Beginning(f"`{name}`", found.as_plan(), _tokenizer(folder, said))
+    beginning = Beginning(f"`{name}`", found.as_plan(), _tokenizer(draft, folder, said))
     return _fill(_completed(draft, beginning), section, beginning)
 
 
@@ -145,13 +145,18 @@ def _at(
     return draft.diagnostic(code, message, "model", "start", key, help=help_, reason=reason, severity=severity)
 
 
-def _tokenizer(folder: Path, said: Start) -> TokenizerPlan | None:
+def _tokenizer(draft: Draft, folder: Path, said: Start) -> TokenizerPlan | None:
     """The tokenizer that lies beside the weights; None if there is none."""
     size = size_of_folder(folder)
     if size is None:
         return None
     return TokenizerPlan(
-        kind="pretrained", vocab_size=size, max_bytes=0, path=said.folder, hub=said.hub, revision=said.revision
+        kind="pretrained",
+        vocab_size=size,
+        max_bytes=draft.recipe.tokenizer.max_bytes,
+        path=said.folder,
+        hub=said.hub,
+        revision=said.revision,
     )
 
 

@@ -36,6 +36,11 @@ class Saved(NamedTuple):
     change: str
 
 
+def _flops(value: float) -> str:
+    """Operations, where the column says that they are."""
+    return figures.flops(value).removesuffix(" FLOP")
+
+
 def _signed(value: float, show: Callable[[float], str]) -> str:
     """What is added or saved, with its sign."""
     return f"{'+' if value > 0 else '-'}{show(abs(value))}" if value else _NOTHING
@@ -71,7 +76,7 @@ def _row(plan: RunPlan, row: TechniqueCost) -> Added:
     share = f" ({_signed(flops / plan.budget.train_flops, figures.percent)})" if flops else ""
     return Added(
         row.kind.replace("_", " "),
-        _signed(flops, lambda value: figures.flops(value).removesuffix(" FLOP")) + share,
+        _signed(flops, _flops) + share,
         _signed(row.memory_bytes, figures.gigabytes),
         _signed(row.hours, figures.hours),
         _signed(row.usd, figures.usd),
@@ -100,7 +105,7 @@ def saved(plan: RunPlan) -> Iterator[Saved]:
         figures.change(shipped.dense_bytes, shipped.bytes),
     )
     old, new = shipped.dense_inference_flops_per_token, shipped.inference_flops_per_token
-    yield Saved("FLOP a token", *(figures.flops(value).removesuffix(" FLOP") for value in (old, new)), figures.change(old, new))
+    yield Saved("FLOP a token", _flops(old), _flops(new), figures.change(old, new))
     if not plan.budget.inference_tokens:
         return
     if shipped.dense_inference_usd:

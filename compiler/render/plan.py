@@ -107,7 +107,8 @@ def _loss(plan: RunPlan) -> Iterator[Cell]:
     budget = plan.law_budget
     law = f"law {budget.scaling_law}"
     if words.is_law_silent(plan):
-        yield _dim(f"the {law} says nothing of this size")
+        what = "this size" if plan.start is None else "runs that start from trained weights"
+        yield _dim(f"the {law} says nothing of {what}")
         return
     spread = ""
     if budget.loss_low is not None and budget.loss_high is not None:

@@ -117,6 +117,6 @@ def limits(plan: RunPlan) -> list[str]:
 def is_law_silent(plan: RunPlan) -> bool:
     """Whether the scaling law promises no more than a uniform guess over the vocabulary: it says nothing of such a size.
 
-    Of classifiers it says nothing at all.
+    Of classifiers and of runs that start from trained weights it says nothing at all.
     """
-    return plan.is_classifier or plan.law_budget.loss >= math.log(plan.decoder.vocab_size)
+    return plan.is_classifier or plan.start is not None or plan.law_budget.loss >= math.log(plan.decoder.vocab_size)

@@ -1,13 +1,13 @@
 """Low-rank factors of trained weights: W becomes A B by truncated SVD before the first step, and both are trained on.
 
 The shipped model keeps its factors. Where it is written as a Hugging Face folder, whose configuration knows no factors, their
-products stand in it as ordinary weights: see runtime/steps/export.py.
+products stand in it as ordinary weights: see runtime/model_files.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 import torch
 from composer.core import Algorithm
@@ -15,6 +15,7 @@ from torch import nn
 
 from runtime.factors import (
     Factorized,
+    factorized,
     factors_of,
     largest_rank,
     matrix_of,
@@ -26,7 +27,7 @@ from runtime.sparsity.layers import prunable
 from schemas.plan import RunPlan
 from schemas.techniques.low_rank import LowRankAlgorithm
 
-__all__ = ["build", "prepare", "rank_of"]
+__all__ = ["build", "facts", "prepare", "rank_of"]
 
 Weights = Mapping[str, torch.Tensor]
 
@@ -76,3 +77,9 @@ def _rank_in(weights: Weights, name: str) -> int | None:
     """Rank of a layer in a checkpoint; None if it is whole there."""
     down = weights.get(f"{name}.down.weight")
     return None if down is None else len(down)
+
+
+def facts(spec: LowRankAlgorithm, model: nn.Module) -> dict[str, Any]:
+    """How many layers are factors, and their ranks."""
+    ranks = [layer.rank for _, layer in factorized(model)]
+    return {"layers": len(ranks), "smallest_rank": min(ranks, default=0), "largest_rank": max(ranks, default=0)}

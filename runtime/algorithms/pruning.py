@@ -25,7 +25,7 @@ from runtime.sparsity.structures import find_structures, held_masks, structure_m
 from schemas.plan import RunPlan
 from schemas.techniques.pruning import PruningAlgorithm
 
-__all__ = ["HeldZeros", "PrunedWeights", "build", "masks_of", "ship"]
+__all__ = ["HeldZeros", "PrunedWeights", "build", "facts", "masks_of", "ship", "zeros_of"]
 
 
 def masks_of(spec: PruningAlgorithm, modules: Modules, sparsity: float) -> dict[str, torch.Tensor]:
@@ -153,3 +153,11 @@ def build(spec: PruningAlgorithm, plan: RunPlan, layout: Layout) -> PrunedWeight
 def ship(spec: PruningAlgorithm, model: torch.nn.Module, plan: RunPlan) -> torch.nn.Module:  # contract
     """Without the channels and heads that pruning emptied; zeros among other weights stay where they are."""
     return remove_dead(model) if spec.method == "structured" else model
+
+
+def facts(spec: PruningAlgorithm, model: torch.nn.Module) -> dict[str, Any]:
+    """Method, and the sizes that a language model without its dead channels and heads has."""
+    config = getattr(model, "config", None)
+    sizes = ("intermediate_size", "n_inner", "num_attention_heads", "num_key_value_heads")
+    found = {key: getattr(config, key, None) for key in sizes if spec.method == "structured"}
+    return {"method": spec.method, **{key: value for key, value in found.items() if value is not None}}

@@ -32,9 +32,10 @@ def gate_error(bias: BiasPlan | None, values: Mapping[str, Any]) -> RunFailed | 
     if unknown:
         return RunFailed(
             "RC610",
-            f"{' and '.join(name.upper() for name in unknown)} can't be held against their limits: the reference makes no "
-            f"error in any class (accuracy {right['reference']:.4f}, of the model {right['model']:.4f})",
-            "set `evaluation.bias.zero_rate: epsilon`, or measure on more held-out samples; nothing is exported until then",
+            f"{' and '.join(name.upper() for name in unknown)} can't be held against a limit: the reference has no class with "
+            f"errors of both kinds (accuracy {right['reference']:.4f}, of the model {right['model']:.4f})",
+            "hold out more samples, or set `evaluation.bias: {zero_rate: epsilon, epsilon: 0.01}`, which counts rates below 1 % "
+            "as 1 %; it is not exported until then",
         )
     said = "; ".join(
         f"{name.upper()} {values[name]:.4g} is above max_{name}: {limit:g}" for name, limit in over.items()

@@ -58,6 +58,8 @@ def held_out(plan: RunPlan, bias: BiasPlan, prepared: Mapping[str, Result], cach
     for result in found.values():
         verify_prepared(result.folder, deep=True, split="heldout")
     device = torch.device("cuda" if torch.cuda.is_available() and plan.hardware.gpu != "cpu" else "cpu")
+    if plan.is_classifier:
+        return _images(plan, found, device, cache)
     return _text(plan, _partition(plan, bias, prepared, cache), found, device, cache)
 
 
@@ -66,6 +68,39 @@ def _partition(plan: RunPlan, bias: BiasPlan, prepared: Mapping[str, Result], ca
     if bias.classes == "sources":
         return typical_sources(counts)
     return frequency_buckets(np.sum(list(counts.values()), axis=0), bias.buckets)
+
+
+def _images(plan: RunPlan, prepared: Mapping[str, Result], device: torch.device, cache: Path) -> HeldOut:
+    """Held-out images with their labels."""
+    from runtime.classification import predictions
+    from runtime.images.batches import heldout_batches as image_batches
+
+    def predict(model: nn.Module) -> Prediction:
+        right, found = predictions(model, plan, prepared, device, cache)
+        return Prediction(found, float(np.mean(right == found)))
+
+    labels = {
+        name: [int(label) for batch in image_batches(result, plan, cache) for label in batch["labels"]]
+        for name, result in prepared.items()
+    }
+    truth = np.array([label for found in labels.values() for label in found], dtype=np.int64)
+    known = max((result.values["classes"] for result in prepared.values()), key=len)
+    names = tuple(str(name) for name in known)
+    names += tuple(f"class {number}" for number in range(len(names), plan.resnet.num_classes))
+    return HeldOut(
+        names, truth, predict, _places(prepared, {name: len(found) for name, found in labels.items()}, "image")
+    )
+
+
+def _places(prepared: Mapping[str, Result], sizes: Mapping[str, int], what: str) -> Callable[[int], str]:
+    """Where the sample of a number is, sources in their order."""
+    ends = np.cumsum([sizes[name] for name in prepared]).tolist()
+
+    def place(number: int) -> str:
+        source = bisect.bisect_right(ends, number)
+        return f"{list(prepared)[source]}: {what} {number - (ends[source - 1] if source else 0)}"
+
+    return place
 
 
 def _text(
@@ -87,12 +122,10 @@ def _text(
         return Prediction(partition.of_token[found], float(np.mean(truth == found)))
 
     each = plan.data.sequence_length - 1
-    ends = np.cumsum([int(result.values["heldout"]["samples"]) * each for result in prepared.values()]).tolist()
+    samples = _places(prepared, {name: int(r.values["heldout"]["samples"]) for name, r in prepared.items()}, "sample")
 
     def place(number: int) -> str:
-        source = bisect.bisect_right(ends, number)
-        inside = number - (ends[source - 1] if source else 0)
-        return f"{list(prepared)[source]}: sample {inside // each}, token {inside % each + 1}"
+        return f"{samples(number // each)}, token {number % each + 1}"
 
     truth = np.concatenate(
         [

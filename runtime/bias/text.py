@@ -28,7 +28,11 @@ def table(values: Mapping[str, Any], width: int) -> str:
         f"classes of the {values['judged']} model, against {values['against']} ({values['convention']} convention)"
     ]
     for stage, found in values["stages"].items():
-        lines.append(f"  {stage:<10}{facts({**values, **found}).partition(': ')[2]}")
+        right = found["accuracy"]
+        lines.append(
+            f"  {stage:<9} CEV {_metric(found['cev'])}, SDE {_metric(found['sde'])}, {found['pie']:,} changed, "
+            f"accuracy {right['reference']:.2%} -> {right['model']:.2%}"
+        )
     lines.append(_COLUMNS.format("  class", "samples", "false positives", "false negatives", label=label))
     for one in values["classes"][:_MOST_ROWS]:
         name = one["name"] if len(one["name"]) <= label - 3 else one["name"][: label - 6] + "..."

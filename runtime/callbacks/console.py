@@ -43,8 +43,8 @@ def shares(record: Mapping[str, Any], before: Mapping[str, Any]) -> str:
 class ConsoleProgress(Callback):  # type: ignore[misc]  # composer has no types
     """Shows step, loss, learning rate and speed. Drawn by the training loop: no thread, at most 5 times a second."""
 
-    def __init__(self, ledger: Ledger, steps: int, stream: TextIO | None = None) -> None:
-        self._ledger, self._steps = ledger, steps
+    def __init__(self, ledger: Ledger, steps: int, stream: TextIO | None = None, *, unit: str = "tok") -> None:
+        self._ledger, self._steps, self._unit = ledger, steps, unit
         self._stream = stream or sys.stderr
         self._bar: Progress | None = None
         self._task: TaskID | None = None
@@ -69,9 +69,11 @@ class ConsoleProgress(Callback):  # type: ignore[misc]  # composer has no types
         if record is not None:
             self._latest = record
             speed = format_count(record["tokens_per_s"])
-            self._facts = f"loss {record['loss']:.4f}  lr {record['lr']:.2e}  {speed} tok/s{shares(record, self._told)}"
+            self._facts = f"loss {record['loss']:.4f}  lr {record['lr']:.2e}  {speed} {self._unit}/s{shares(record, self._told)}"
             heldout = [
-                f"{name.split('/')[1]} {loss:.4f}" for name, loss in record.items() if name.startswith("heldout/")
+                f"{name.split('/')[1]} {self._measure(name, value)}"
+                for name, value in record.items()
+                if name.startswith("heldout/")
             ]
             if heldout:
                 self._line(f"  step {step:,}/{self._steps:,}  held-out loss: {', '.join(heldout)}")
@@ -83,6 +85,10 @@ class ConsoleProgress(Callback):  # type: ignore[misc]  # composer has no types
             self._bar.refresh()
         else:
             self._line(f"  step {step:,}/{self._steps:,}  {self._facts}")
+
+    @staticmethod
+    def _measure(name: str, value: float) -> str:
+        return f"{value:.2%} right" if name.endswith("/accuracy") else f"{value:.4f}"
 
     def _line(self, text: str) -> None:
         if self._bar is not None:

@@ -6,7 +6,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from runtime.bias.text import card_lines
 from runtime.books import mix_ends
+from runtime.reporting import classifier_card
 from schemas.data import SOURCE_KINDS, Source
 from schemas.plan import RunPlan
 from schemas.units import format_count, format_seconds, format_tokens
@@ -15,7 +17,12 @@ __all__ = ["model_card"]
 
 
 def model_card(
-    plan: RunPlan, *, trained: Mapping[str, Any], evaluation: Mapping[str, Any] | None, picture: str | None = None
+    plan: RunPlan,
+    *,
+    trained: Mapping[str, Any],
+    evaluation: Mapping[str, Any] | None,
+    picture: str | None = None,
+    bias: Mapping[str, Any] | None = None,
 ) -> str:
     """The card, as Markdown with the front matter that the Hugging Face hub reads.
 
@@ -24,7 +31,10 @@ def model_card(
         trained: values of the train step.
         evaluation: values of the evaluate step, if there was one.
         picture: file beside the card that shows the mix over time, if there is one.
+        bias: values of the compare step, if there was one.
     """
+    if plan.is_classifier:
+        return _classifier(plan, trained, evaluation, picture, bias)
     tags = ["recipec", "causal-lm", plan.model.family]
     front = ["---", "library_name: transformers", "pipeline_tag: text-generation", f"tags: {json.dumps(tags)}", "---"]
     sections = [
@@ -37,8 +47,39 @@ def model_card(
     ]
     if evaluation is not None and evaluation["sources"]:
         sections.append(f"## Evaluation\n\n{_evaluation(evaluation)}")
+    sections += _bias(bias)
     sections.append(f"## Limits\n\n{_limits()}")
     return "\n\n".join(sections) + "\n"
+
+
+def _bias(bias: Mapping[str, Any] | None) -> list[str]:
+    """The section about classes; none without a comparison."""
+    return [] if bias is None else ["## Classes\n\n" + "\n".join(card_lines(bias))]
+
+
+def _classifier(
+    plan: RunPlan,
+    trained: Mapping[str, Any],
+    evaluation: Mapping[str, Any] | None,
+    picture: str | None,
+    bias: Mapping[str, Any] | None,
+) -> str:
+    measured = evaluation if evaluation is not None and evaluation["sources"] else None
+    classes = next(iter(measured["sources"].values()))["classes"] if measured else ()
+    tags = ["recipec", "image-classification", "resnet"]
+    front = ["---", "pipeline_tag: image-classification", f"tags: {json.dumps(tags)}", "---"]
+    sections = [
+        "\n".join(front),
+        f"# {plan.name}",
+        classifier_card.introduction(plan),
+        f"## Use\n\n{classifier_card.use(plan, classes)}",
+        f"## Data\n\n{_data(plan, trained, picture)}",
+        f"## Model and training\n\n{_training(plan, trained)}",
+    ]
+    if measured:
+        text = _table(*classifier_card.evaluation(measured))
+        sections.append(f"## Evaluation\n\n{text}\n\nMeasured on images of the same sources that were held out of training.")
+    return "\n\n".join([*sections, *_bias(bias), f"## Limits\n\n{classifier_card.limits()}"]) + "\n"
 
 
 def _introduction(plan: RunPlan) -> str:
@@ -67,7 +108,7 @@ def _data(plan: RunPlan, trained: Mapping[str, Any], picture: str | None) -> str
         planned = sum(phase.sources[name].tokens for phase in plan.data.phases if name in phase.sources)
         drawn = planned if tokens is None else tokens
         rows.append((name, _origin(source), f"{drawn:,}", f"{drawn / plan.budget.tokens:.1%}"))
-    text = _table(("source", "from", "training tokens", "share"), rows)
+    text = _table(("source", "from", "training images" if plan.is_classifier else "training tokens", "share"), rows)
     held = f"{plan.evaluation.holdout:.2%} of each source was held out of training."
     parts = [text, _mix(plan) + held, *_order(plan)]
     if cut := sum(trained.get("truncated_tokens_per_source", {}).values()):
@@ -107,16 +148,24 @@ def _origin(source: Source) -> str:
     return f"{kind}: {value if isinstance(value, str) else ', '.join(value)}"
 
 
-def _training(plan: RunPlan, trained: Mapping[str, Any]) -> str:
-    model, training, optimizer, schedule = plan.model, plan.training, plan.training.optimizer, plan.training.schedule
+def _shape(plan: RunPlan) -> list[tuple[str, str]]:
+    """Dimensions of a language model, and of its batches."""
+    model, training = plan.decoder, plan.training
     grouped = "" if model.num_kv_heads == model.num_heads else f" ({model.num_kv_heads} for keys and values)"
-    rows = [
+    return [
         ("parameters", f"{model.num_parameters:,} (embedding: {model.num_embedding_parameters:,})"),
         ("layers, width, MLP width", f"{model.num_layers}, {model.hidden_size}, {model.intermediate_size}"),
         ("attention heads", f"{model.num_heads}{grouped}"),
         ("vocabulary", f"{model.vocab_size:,}"),
         ("sequence length in training", f"{plan.data.sequence_length:,}"),
         ("batch", f"{training.global_batch_samples:,} sequences, {training.global_batch_tokens:,} tokens"),
+    ]
+
+
+def _training(plan: RunPlan, trained: Mapping[str, Any]) -> str:
+    training, optimizer, schedule = plan.training, plan.training.optimizer, plan.training.schedule
+    rows = [
+        *(classifier_card.rows(plan) if plan.is_classifier else _shape(plan)),
         ("optimizer steps", f"{trained.get('steps', training.steps):,}"),
         ("optimizer", f"{optimizer.kind}, weight decay {optimizer.weight_decay:g}"),
         ("betas", f"{optimizer.betas[0]:g}, {optimizer.betas[1]:g}"),
@@ -133,7 +182,7 @@ def _training(plan: RunPlan, trained: Mapping[str, Any]) -> str:
     if trained.get("seconds") is not None:
         rows.append(("training time", format_seconds(trained["seconds"])))
     if trained.get("loss") is not None:
-        rows.append(("last training loss", f"{trained['loss']:.4f} nats per token"))
+        rows.append(("last training loss", f"{trained['loss']:.4f} nats per {'image' if plan.is_classifier else 'token'}"))
     return _table(("", ""), rows)
 
 

@@ -143,6 +143,8 @@ class Report(Frozen):
     scores: dict[str, ScoreReport]
     training: TrainingReport | None
     evaluation: EvaluationReport | None
+    bias: dict[str, Any] | None = None
+    """What the step `compare` measured, class by class; see runtime/bias/comparison.py."""
     cost_usd: Amount
     spend: SpendReport
 
@@ -161,6 +163,7 @@ def build_report(plan: RunPlan, records: Mapping[str, Record], environment: Envi
         scores=score_reports(records),
         training=_training(plan, trained) if trained else None,
         evaluation=EvaluationReport.model_validate(evaluation) if evaluation else None,
+        bias=dict(_values(records, "compare")) or None,
         cost_usd=spend.usd,
         spend=spend,
     )

@@ -6,6 +6,8 @@ import textwrap
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from runtime.bias.picture import PICTURE
+from runtime.bias.text import table as classes_table
 from runtime.layout import Layout
 from runtime.reporting.data_report import Amount, SourceReport
 from runtime.reporting.report import EvaluationReport, Report, SourceEvaluation
@@ -27,6 +29,8 @@ def summary(report: Report, layout: Layout, width: int) -> str:
     if report.evaluation is not None:
         heldout = evaluation_table(report.evaluation, width) if report.evaluation.sources else ""
         parts += [heldout, samples(report.evaluation, width)]
+    if report.bias is not None and "cev" in report.bias:
+        parts.append(classes_table(report.bias, width))
     return "\n\n".join(part for part in [*parts, files(layout)] if part)
 
 
@@ -99,6 +103,7 @@ def files(layout: Layout) -> str:
         ("report", layout.report),
         ("loss curve", layout.run / "loss.png"),
         ("mixture", layout.mixture),
+        ("classes", layout.run / PICTURE),
         ("metrics", layout.metrics),
         ("checkpoints", layout.checkpoints),
     )

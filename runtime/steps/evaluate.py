@@ -66,7 +66,7 @@ def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str,
         verify_prepared(result.folder, deep=True, split="heldout")
     device = torch.device("cuda" if torch.cuda.is_available() and plan.hardware.gpu != "cpu" else "cpu")
     if plan.is_classifier:
-        sources, samples = _images(context, prepared, device), []
+        sources, samples = _images(context, prepared, device)
     else:
         tokenizer = load(_of_kind("tokenizer", plan, inputs)[0].folder)
         sources, samples = _text(context, tokenizer, prepared, device)
@@ -85,8 +85,10 @@ def _forms(context: Context) -> Iterator[tuple[str, nn.Module]]:
         yield "shipped", load_shipped(plan, layout)
 
 
-def _images(context: Context, prepared: dict[str, Result], device: torch.device) -> dict[str, Any]:
-    """Loss and accuracy of each form, and the trained model's table of classes."""
+def _images(
+    context: Context, prepared: dict[str, Result], device: torch.device
+) -> tuple[dict[str, Any], list[dict[str, str]]]:
+    """Loss and accuracy of each form on each source, and the trained model's table of classes; it writes nothing."""
     from runtime.classification import confusion, measure
 
     plan = context.plan
@@ -102,7 +104,7 @@ def _images(context: Context, prepared: dict[str, Result], device: torch.device)
                     "classes": list(result.values["classes"]),
                     "confusion": confusion(found.truth, found.predicted, plan.resnet.num_classes),
                 }
-    return sources
+    return sources, []
 
 
 def _text(

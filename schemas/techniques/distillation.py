@@ -19,7 +19,7 @@ _PLACES = ("run", "folder", "hub", "checkpoint")
 
 
 class Teacher(Frozen):
-    """A trained model to learn from. `teacher: models/big` is short for `{folder: models/big}`."""
+    """A trained model to learn from. `distillation: models/big` is short for `{teacher: {folder: models/big}}`."""
 
     run: Name | None = Field(
         None,
@@ -47,7 +47,9 @@ class Teacher(Frozen):
             raise PydanticCustomError(
                 "conflict",
                 "a teacher comes from exactly one of `run`, `folder`, `hub` and `checkpoint`",
-                {"first": given[0], "key": given[1], "fix": ""} if given else {"fix": "teacher: {run: previous}"},
+                {"first": given[0], "key": given[1], "fix": ""}
+                if given
+                else {"fix": "teacher: {folder: runs/big/export}"},
             )
         if self.revision is not None and self.hub is None:
             raise PydanticCustomError(
@@ -115,7 +117,7 @@ class Distillation(Technique):
             raise PydanticCustomError("conflict", "`teacher` and `teachers` both name whom to learn from", fields)
         if not self.all_teachers:
             raise PydanticCustomError(
-                "conflict", "`distillation` names no teacher", {"fix": "teacher: runs/big/export"}
+                "conflict", "`distillation` names no teacher", {"fix": "distillation: {teacher: runs/big/export}"}
             )
         if self.loss == "mse" and self.temperature != 1:
             raise PydanticCustomError(

@@ -9,16 +9,18 @@ from pathlib import Path
 import pytest
 
 from compiler.frontend.resolve import resolve
+from compiler.frontend.sequence import runs_of
 from compiler.frontend.spans import RecipeError, SpanIndex
 from compiler.frontend.validate import validate
 from compiler.render.diagnostics import render
+from compiler.sequence import Planned, together
 from schemas.codes import CATALOGUE
 from schemas.diagnostics import Diagnostic
 from tests.recipes import ROOT
 
 ERRORS = Path(__file__).parents[1] / "errors"
 RECIPES = sorted(path.name for path in ERRORS.glob("*.yaml"))
-GOLDEN = ("conflicts", "duplicate_keys", "extends_circle", "quantities", "renamed_keys", "syntax_quote", "variables")
+GOLDEN = ("conflicts", "duplicate_keys", "extends_circle", "quantities", "renamed_keys", "sequence", "syntax_quote", "variables")
 _EXPECTATION = re.compile(r"# (error|warning): (RC\d{3}(?:, RC\d{3})*)$")
 
 
@@ -27,7 +29,9 @@ def _check(name: str) -> tuple[tuple[Diagnostic, ...], SpanIndex]:
         resolved = resolve(Path(name))
     except RecipeError as error:
         return error.diagnostics, error.spans
-    return validate(resolved).diagnostics, resolved.spans
+    runs, findings = runs_of(resolved)
+    checked = [Planned(run, found := validate(run.resolved), found.diagnostics, None) for run in runs]
+    return (*resolved.diagnostics, *findings, *set(together(checked)) - set(resolved.diagnostics)), resolved.spans
 
 
 def _expected(spans: SpanIndex) -> list[tuple[str, int, str, str]]:
@@ -75,7 +79,7 @@ def test_text_is_as_before(stem: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rendered text is the committed one; UPDATE_GOLDEN=1 writes it anew, for a look at the difference."""
     monkeypatch.chdir(ERRORS)
     findings, spans = _check(f"{stem}.yaml")
-    text = render(findings, spans, "text", color=False, width=100)
+    text = render(tuple(sorted(findings, key=Diagnostic.sort_key)), spans, "text", color=False, width=100)
     golden = Path(f"{stem}.txt")
     if os.environ.get("UPDATE_GOLDEN"):
         golden.write_text(text, encoding="utf-8")

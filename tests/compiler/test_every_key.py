@@ -54,11 +54,25 @@ DIFFICULTY: dict[str, tuple[str, str]] = {
     "model": ("{by: loss, model: a}", "{by: loss, model: b}"),
 }
 
+# Of a run, and one that learns from it.
+TWO_RUNS = "sequence=[{name: one, distillation: null}, {name: two}]"
+
+# What the recipe says of weights that can't be seen from here: all dimensions, and whose tokenizer they know.
+SIZES = (
+    "model.intermediate_size=192",
+    "model.vocab_size=2048",
+    "tokenizer={kind: pretrained, path: /base, vocab_size: 2048}",
+)
+
 # Path -> overrides that change it. A key that another one excludes comes with what makes room for it.
 CHANGES: dict[str, tuple[str, ...]] = {
     "name": ("name=other",),
     "seed": ("seed=18",),
     "objective.z_loss": ("objective.z_loss=1e-4",),
+    "model.start.run": (TWO_RUNS, "sequence.two.model={start: {run: one}}"),
+    "model.start.folder": ("model.start={folder: /base}", *SIZES),
+    "model.start.hub": ("model.start={hub: org/base}", *SIZES),
+    "model.start.revision": ("model.start={hub: org/base, revision: abc}", *SIZES),
     "model.family": ("model.family=gpt2",),
     "model.size": ("model={size: 2M}",),
     "model.hidden_size": ("model.hidden_size=128",),
@@ -191,11 +205,25 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "compression[].start": ("compression[0].start=0.1dur",),
     "compression[].end": ("compression[0].end=0.9dur",),
     "compression[].interval": ("compression[0].interval=5ba",),
-    "distillation.teacher": ("distillation.teacher=bigger",),
+    "distillation.teacher.run": (TWO_RUNS, "distillation.teacher={run: previous}"),
+    "distillation.teacher.folder": ("distillation.teacher=bigger",),
+    "distillation.teacher.hub": ("distillation.teacher={hub: org/big}",),
+    "distillation.teacher.revision": ("distillation.teacher={hub: org/big, revision: abc}",),
+    "distillation.teacher.checkpoint": ("distillation.teacher={checkpoint: runs/big-1a2b3c4d}",),
+    "distillation.teachers[].run": (TWO_RUNS, "distillation={teachers: [{run: one}, big]}"),
+    "distillation.teachers[].folder": ("distillation={teachers: [big, bigger]}",),
+    "distillation.teachers[].hub": ("distillation={teachers: [{hub: org/big}, big]}",),
+    "distillation.teachers[].revision": ("distillation={teachers: [{hub: org/big, revision: abc}, big]}",),
+    "distillation.teachers[].checkpoint": ("distillation={teachers: [{checkpoint: runs/big-1a2b3c4d}, big]}",),
+    "distillation.sampling": ("distillation={teachers: [big, bigger], sampling: one}",),
+    "distillation.loss": ("distillation.loss=mse",),
     "distillation.temperature": ("distillation.temperature=2",),
     "distillation.weight": ("distillation.weight=0.9",),
     "distillation.start": ("distillation.start=0.1dur",),
-    "distillation.end": ("distillation.end=0.5dur",),
+    "distillation.end": ("distillation.end=0.4dur",),
+    "distillation.every": ("distillation.every=2",),
+    "distillation.probability": ("distillation.probability=0.5",),
+    "distillation.cache.top_k": ("distillation.cache={top_k: 32}",),
     "averaging.half_life": ("averaging.half_life=9ba",),
     "averaging.update_interval": ("averaging.update_interval=3ba",),
     "averaging.start": ("averaging.start=0.5dur",),
@@ -204,6 +232,17 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "evaluation.max_tokens": ("evaluation.max_tokens=9k",),
     "evaluation.prompts": ("evaluation.prompts=[hello]",),
     "evaluation.max_new_tokens": ("evaluation.max_new_tokens=9",),
+    "evaluation.bias.against": ("evaluation.bias=b/x",),
+    "evaluation.bias.classes": ("evaluation.bias={against: a/x, classes: sources}",),
+    "evaluation.bias.buckets": ("evaluation.bias={against: a/x, buckets: 7}",),
+    "evaluation.bias.convention": ("evaluation.bias={against: a/x, convention: repo}",),
+    "evaluation.bias.zero_rate": ("evaluation.bias={against: a/x, zero_rate: error}",),
+    "evaluation.bias.epsilon": ("evaluation.bias={against: a/x, epsilon: 1e-6}",),
+    "evaluation.bias.replicates": (
+        "sequence=[{name: a}, {name: b, evaluation: {bias: {against: a/x, replicates: [a]}}}]",
+    ),
+    "evaluation.bias.max_cev": ("evaluation.bias={against: a/x, max_cev: 0.5}",),
+    "evaluation.bias.max_sde": ("evaluation.bias={against: a/x, max_sde: 0.5}",),
     "checkpoints.interval": ("checkpoints.interval=9ba",),
     "checkpoints.keep": ("checkpoints.keep=3",),
     "checkpoints.export": ("checkpoints.export=false",),
@@ -252,6 +291,21 @@ BEFORE: dict[str, tuple[str, ...]] = {
         f"data.domain_upsampling.{key}": ("data.domain_upsampling={weights: {code: 1}}",)
         for key in ("fraction", "weights", "keep", "keep_sources")
     },
+    **{
+        f"evaluation.bias.{key}": ("evaluation.bias=a/x",)
+        for key in ("against", "classes", "buckets", "convention", "zero_rate", "epsilon", "max_cev", "max_sde")
+    },
+    "evaluation.bias.replicates": ("sequence=[{name: a}, {name: b, evaluation: {bias: a/x}}]",),
+    "model.start.run": (TWO_RUNS,),
+    "model.start.folder": SIZES,
+    "model.start.hub": SIZES,
+    "model.start.revision": ("model.start={hub: org/base}", *SIZES),
+    "distillation.teacher.run": (TWO_RUNS,),
+    "distillation.teacher.revision": ("distillation.teacher={hub: org/big}",),
+    "distillation.teachers[].run": (TWO_RUNS, "distillation={teachers: [big, bigger]}"),
+    "distillation.teachers[].revision": ("distillation={teachers: [{hub: org/big}, big]}",),
+    "distillation.sampling": ("distillation={teachers: [big, bigger]}",),
+    "distillation.cache.top_k": ("distillation.cache={}",),
     # Pruning ranks whole layers, which sharding splits.
     "training.sharding.kind": ("compression=[]",),
     "training.sharding.degree": (
@@ -292,6 +346,8 @@ MONEY = {
     "budget.max_cost",
     "budget.max_hours",
     "budget.max_gpus",
+    "evaluation.bias.max_cev",
+    "evaluation.bias.max_sde",
     "hardware.gpu.memory",
     "hardware.gpu.bandwidth",
     "hardware.gpu.peak.bf16",

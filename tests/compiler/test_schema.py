@@ -119,7 +119,7 @@ def test_valid_recipes_are_accepted(text: str) -> None:
         (SMALL + "budget: {tokens: 8h}", "$.budget.tokens"),
         (SMALL + "budget: {max_hours: 300B tok}", "$.budget.max_hours"),
         (SMALL + "training: {schedule: {warmup: 1%}}", "$.training.schedule.warmup"),
-        (SMALL + "distillation: {weight: 0.1}", "$.distillation"),
+        (SMALL + "distillation: {teacher: big, weight: 2}", "$.distillation"),
         (SMALL + "compression: [{sparsity: 0.5}]", "$.compression[0]"),
         ("extends: a.yaml\ntraining: {lr: 1}", "$.training"),
         ("extends: a.yaml\nvariables: 3", "$.variables"),
@@ -150,5 +150,5 @@ def test_pages_hold_every_code_and_section() -> None:
     assert re.findall(r"^## (RC\d+)", pages["docs/errors.md"], re.MULTILINE) == sorted(CATALOGUE)
     assert "## training.optimizer\n" in pages["docs/recipe.md"]
     assert "## data.sources.NAME (parquet)\n" in pages["docs/recipe.md"]
-    assert "| `teacher` | text, such as `runs/big/export` | **required** |" in pages["docs/recipe.md"]
+    assert "| `name` | text, such as `quickstart` | **required** |" in pages["docs/recipe.md"]
     assert "| `size` | `auto` or quantity, such as `auto`, `1.3B` |" in pages["docs/recipe.md"]

@@ -111,7 +111,9 @@ def test_fake_quantisation_is_torchaos(bits: str, grid: Grid) -> None:
     gradient, weight.grad = weight.grad, None
     found = Rounding(grid, "group", 32, activations=False).fake(weight)
     (found * upstream).sum().backward()
-    at_half = (weight.detach().view(-1, 32).abs() == weight.detach().view(-1, 32).abs().amax(1, keepdim=True)).view(64, 128)
+    at_half = (weight.detach().view(-1, 32).abs() == weight.detach().view(-1, 32).abs().amax(1, keepdim=True)).view(
+        64, 128
+    )
     assert torch.equal(found[~at_half], expected[~at_half])
     assert torch.allclose(weight.grad[~at_half], gradient[~at_half], atol=1e-6)  # type: ignore[index]
     steps = (found - expected).abs().view(-1, 32) / symmetric(weight.detach().view(-1, 32), grid)

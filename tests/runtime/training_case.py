@@ -51,7 +51,8 @@ def prepared(cache: Path) -> dict[str, Result]:
         folder = cache / f"prepare-{name}"
         if not (folder / "shards.json").exists():
             write_source(folder, stride=number + 1, size=size)
-        values = {"source": name, "train": split("train", size), "heldout": split("heldout", HELDOUT)}
+        splits = {"train": split("train", size), "heldout": split("heldout", HELDOUT)}
+        values = {"source": name, "column": "tokens", **splits}
         results[f"prepare-{name}"] = Result(f"prepare-{name}", str(number) * 64, folder, values)
     return results
 

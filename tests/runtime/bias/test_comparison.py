@@ -113,7 +113,7 @@ def test_the_gate_fails_what_it_cannot_judge() -> None:
     values = {**golden(), "cev": None, "sde": None}
     error = gate_error(bias_of(max_sde=1.0), values)
     assert error is not None
-    assert "SDE can't be held against" in error.message
+    assert "SDE can't be held against a limit" in error.message
 
 
 def test_words_show_both_accuracies_and_fit_the_terminal() -> None:

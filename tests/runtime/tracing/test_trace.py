@@ -36,7 +36,7 @@ SMALL = {"hidden_size": 512, "num_layers": 6, "num_heads": 8, "intermediate_size
 
 TEACHER = (
     {
-        "kind": "distillation", "teacher": "big", "temperature": 2.0, "weight": 0.5,
+        "kind": "distillation", "teachers": [{"folder": "big"}], "temperature": 2.0, "weight": 0.5,
         "window": {"start_token": 0, "end_token": 10**9},
     },
 )  # fmt: skip

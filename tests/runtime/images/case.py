@@ -1,0 +1,115 @@
+"""Classifiers in tests: plans by hand, real digits prepared once a folder, and the training step on them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from compiler.estimate.convnet import Architecture, architecture, count
+from runtime.layout import Layout
+from runtime.steps import prepare
+from runtime.steps import train as training
+from runtime.steps.base import Context, Result
+from schemas.model import ResNetDepth
+from schemas.plan import ResNetPlan, RunPlan
+from tests.factory import tiny_plan
+
+DIGITS = {"digits": {"builtin": "digits"}}
+
+
+def resnet(depth: ResNetDepth = 8, **changes: Any) -> ResNetPlan:
+    """A network for digits of 4 channels; any dimension can be changed, and the counts follow."""
+    block, blocks = architecture(depth)
+    said: dict[str, Any] = {
+        "family": "resnet", "depth": depth, "block": block, "blocks": blocks, "width": 4, "stem": "small", "norm": "batch",
+        "num_classes": 10, "channels": 1, "image_size": 8, "compile": False, **changes,
+    }  # fmt: skip
+    names = ("block", "blocks", "width", "stem", "num_classes", "channels", "image_size")
+    found = count(Architecture(**{name: said[name] for name in names}))
+    return ResNetPlan(**said, num_parameters=found.parameters, macs=found.macs)
+
+
+def plan_of(
+    steps: int = 6,
+    *,
+    model: ResNetPlan | None = None,
+    sources: dict[str, Any] | None = None,
+    batch: int = 32,
+    **changes: Any,
+) -> RunPlan:
+    """A classifier's plan: sources drawn equally, images of the model's size, grey from -1 to 1."""
+    model, sources = model or resnet(), sources or DIGITS
+    images, each = steps * batch, steps * batch // len(sources)
+    phase = {
+        "id": "phase0", "start_token": 0, "end_token": images,
+        "sources": {name: {"samples": each, "tokens": each} for name in sources},
+    }  # fmt: skip
+    half = (0.5,) * model.channels
+    data = {
+        "sequence_length": 1, "sources": sources, "phases": [phase],
+        "image": {"size": model.image_size, "channels": model.channels, "mean": half, "std": half},
+    }  # fmt: skip
+    names = [f"prepare-{name}" for name in sources]
+    found = [step("prepare", [], name) for name in sources]
+    found += [step("train", names), step("evaluate", [*names, "train"]), step("export", ["train", "evaluate"])]
+    plan = {
+        "name": "tiny-resnet",
+        "objective": {"kind": "classification", **changes.pop("objective", {})},
+        "tokenizer": None,
+        "budget": {"tokens": images},
+        "data": {**data, **changes.pop("data", {})},
+        "training": {
+            "steps": steps, "global_batch_samples": batch, "global_batch_tokens": batch, "microbatch": batch,
+            **changes.pop("training", {}),
+        },
+        "evaluation": {"holdout": 0.1, "interval_steps": 3, "prompts": [], **changes.pop("evaluation", {})},
+        "execution": {"threads": 1, **changes.pop("execution", {})},
+        "logging": {"console": False},
+        "steps": found,
+    }  # fmt: skip
+    return tiny_plan(model=model, **plan, **changes)
+
+
+def step(kind: str, inputs: list[str], source: str | None = None) -> dict[str, Any]:
+    """A step of the plan."""
+    name = f"{kind}-{source}" if source else kind
+    return {"id": name, "kind": kind, "inputs": inputs, "source": source, "devices": 1, "seconds": 1.0}
+
+
+def layout_of(plan: RunPlan, folder: Path) -> Layout:
+    """A layout below a test's folder."""
+    return Layout.of(plan, roots=(folder,), runs=folder / "runs")
+
+
+def prepare_source(plan: RunPlan, folder: Path, name: str, target: Path) -> dict[str, Any]:
+    """Values of the prepare step of a source, which writes into `target`."""
+    target.mkdir(parents=True)
+    made = next(step for step in plan.steps if step.source == name)
+    return prepare.run(made, Context(plan, layout_of(plan, folder)), {}, target)
+
+
+def prepared(plan: RunPlan, folder: Path) -> dict[str, Result]:
+    """Results of the prepare steps; shards are written once a folder."""
+    results = {}
+    for name in plan.data.sources:
+        target = folder / "prepared" / name
+        if not target.exists():
+            values = prepare_source(plan, folder, name, target)
+            (target / "values.json").write_text(json.dumps(values))
+        values = json.loads((target / "values.json").read_text())
+        results[f"prepare-{name}"] = Result(f"prepare-{name}", name.ljust(64, "0"), target, values)
+    return results
+
+
+def train(plan: RunPlan, folder: Path) -> dict[str, Any]:
+    """Run the training step in this process."""
+    layout = layout_of(plan, folder)
+    layout.run.mkdir(parents=True, exist_ok=True)
+    found = next(step for step in plan.steps if step.kind == "train")
+    return training.run(found, Context(plan, layout), prepared(plan, folder), layout.run)
+
+
+def metrics(plan: RunPlan, folder: Path) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl."""
+    return [json.loads(line) for line in layout_of(plan, folder).metrics.read_text().splitlines()]
