@@ -57,6 +57,7 @@ def _zeros(before: RunPlan, model: ModelPlan | ResNetPlan, *, owned: bool) -> Fr
     return Fragment(
         claims=(Claim(slot="model.weights", shared=True),),
         algorithms=(spec,),
+        memory_parameters=pruning.mask_parameters(spec, model),
         shipped_parameters=parameters if spec.method == "structured" and not owned else None,
         shipped_nonzero=nonzero if not owned else None,
         reason=f"what the run `{before.run}` pruned stays zero",

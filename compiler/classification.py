@@ -28,9 +28,11 @@ _LIMITS: Final = frozenset({"max_cost", "max_hours", "max_gpus"})
 def fit_recipe(draft: Draft) -> Draft:
     """Findings about keys that don't belong to the objective; a classifier's recipe gets its family, and samples of one token."""
     draft = draft.find(*(_for_classifiers(draft) if draft.is_classifier else _for_decoders(draft)))
-    if not draft.is_classifier:
-        return draft
     recipe = draft.recipe
+    if not draft.is_classifier:
+        if recipe.model.family == "resnet":  # refused above; later passes go on, so that their findings come too
+            return replace(draft, recipe=recipe.model_copy(update={"model": recipe.model.model_copy(update={"family": "llama"})}))
+        return draft
     sources = {
         name: source.model_copy(update={"tokens": _seen(draft, source)}) if source.tokens is None else source
         for name, source in recipe.data.sources.items()

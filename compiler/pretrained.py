@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from compiler.estimate.architecture import Dimensions, count_embedding, count_parameters
@@ -18,6 +19,12 @@ __all__ = ["Pretrained", "described", "hub_folder", "read_config", "unlike"]
 
 _FAMILIES: Final[dict[str, Family]] = {"llama": "llama", "gpt2": "gpt2"}
 """`model_type` of a config -> the family that computes the same."""
+_NEEDED: Final[Mapping[Family, tuple[str, ...]]] = MappingProxyType(
+    {
+        "llama": ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size"),
+        "gpt2": ("n_embd", "n_layer", "n_head", "vocab_size"),
+    }
+)
 _LARGEST_CONFIG: Final = 10_000_000
 # Values that transformers takes where a config leaves them out (its LlamaConfig and GPT2Config).
 _ROPE_THETA: Final = 10_000.0
@@ -106,10 +113,7 @@ def unlike(config: Mapping[str, Any]) -> str:
     family = _FAMILIES.get(str(config.get("model_type")))
     if family is None:
         return f"it is a `{config.get('model_type')}`, and models here are {' or '.join(_FAMILIES)}"
-    needed = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")
-    if family == "gpt2":
-        needed = ("n_embd", "n_layer", "n_head", "vocab_size")
-    wrong = [key for key in needed if not _is_count(config.get(key))]
+    wrong = [key for key in _NEEDED[family] if not _is_count(config.get(key))]
     if wrong:
         return f"its config.json has no usable {', '.join(wrong)}"
     return _odd_llama(config) if family == "llama" else _odd_gpt2(config)

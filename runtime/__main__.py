@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
+import logging
 import os
 import shutil
 import sys
@@ -184,6 +185,8 @@ def _set_environment(plan: RunPlan) -> None:
         defaults |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+    # Says at each import that its kernels were built for another torch; what we use of it has none.
+    logging.getLogger("torchao").setLevel(logging.ERROR)
     if not sys.warnoptions:
         # Deprecations inside libraries are ours to watch in tests, not a user's to read at each run.
         warnings.simplefilter("ignore")

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from composer.metrics import CrossEntropy
+from composer.metrics.nlp import LanguageCrossEntropy
 from composer.models import ComposerModel
 from torch import nn
 from torch.nn import functional
@@ -135,12 +135,12 @@ class Classifier(ComposerModel):  # type: ignore[misc]  # composer has no types
         return classification_loss(outputs, batch["labels"], self._label_smoothing)
 
     def get_metrics(self, is_train: bool) -> dict[str, Metric]:
-        """Held-out cross entropy and accuracy; while training the loss itself is enough."""
+        """Held-out cross entropy, every image alike, and accuracy; while training the loss itself is enough."""
         if is_train:
             return {}
         from torchmetrics.classification import MulticlassAccuracy
 
-        return {"loss": CrossEntropy(), "accuracy": MulticlassAccuracy(self._num_classes, average="micro")}
+        return {"loss": LanguageCrossEntropy(), "accuracy": MulticlassAccuracy(self._num_classes, average="micro")}
 
     def update_metric(self, batch: dict[str, torch.Tensor], outputs: torch.Tensor, metric: Metric) -> None:
         """Add a held-out batch."""

@@ -25,6 +25,7 @@ from runtime.errors import DataError, RunFailed
 from runtime.layout import Layout
 from runtime.lineage import earlier
 from runtime.start import load_start
+from runtime.status import rank
 from schemas.plan import ModelPlan, ResNetPlan, RunPlan
 
 if TYPE_CHECKING:
@@ -124,7 +125,8 @@ def load_trained(plan: RunPlan, layout: Layout, eos_token_id: int | None = None)
         RunFailed: there is no checkpoint of the last step that is whole (RC606).
         Refused: the checkpoint belongs to another plan (RC602).
     """
-    found = checkpoint.latest(layout.checkpoints, plan)
+    # Each rank reads the weights that its training begins with; one of them may rename what is damaged.
+    found = checkpoint.latest(layout.checkpoints, plan, set_aside=rank() == 0)
     if found is None:
         raise RunFailed("RC606", f"there is no checkpoint in {layout.checkpoints}", "run the training step first")
     if found.progress.step != plan.training.steps:

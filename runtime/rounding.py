@@ -90,13 +90,16 @@ def dequantize(q: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor | float 
 
 
 class _StraightThrough(torch.autograd.Function):
-    """Rounds forward; backward the gradient passes where the rounded number is in the range, and is zero elsewhere."""
+    """Rounds forward; backward the gradient passes where x / s is in the range, and is zero elsewhere.
+
+    Taken before rounding: of a block's largest magnitude, 127.5 steps off, it would else hang on the last bit of s.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, scale: torch.Tensor, low: int, high: int) -> torch.Tensor:
-        q = torch.round(x / scale)
+        q = x / scale
         ctx.save_for_backward((q >= low) & (q <= high))
-        return q.clamp_(low, high).mul_(scale)
+        return q.round_().clamp_(low, high).mul_(scale)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[torch.Tensor, None, None, None]:
@@ -107,7 +110,7 @@ class _StraightThrough(torch.autograd.Function):
 def fake_quantize(blocks: torch.Tensor, grid: Grid) -> torch.Tensor:
     """What symmetric quantisation makes of blocks [n, size], in their own format; gradients as if it had not been there.
 
-    dL/dx = dL/dx' 1[low <= q <= high] (Jacob et al. 2018, section 3; Bengio et al. 2013): the scale counts as a constant.
+    dL/dx = dL/dx' 1[low <= x / s <= high] (Bengio et al. 2013; Jacob et al. 2018, section 3): the scale counts as a constant.
     """
     with torch.no_grad():
         scale = symmetric(blocks, grid)

@@ -17,6 +17,7 @@ from runtime.lineage import trained_key
 from schemas.plan import RunPlan, StartPlan
 
 if TYPE_CHECKING:
+    from torch import nn
     from transformers import PretrainedConfig, PreTrainedModel
 
 __all__ = ["check_start", "folder_of_start", "load_start", "start_content"]
@@ -89,7 +90,7 @@ def check_start(plan: RunPlan, layout: Layout, tokenizer: Path) -> None:
         teacher.check_tokenizer(folder, tokenizer, "the start")
 
 
-def load_start(plan: RunPlan, layout: Layout, eos_token_id: int | None = None) -> PreTrainedModel:
+def load_start(plan: RunPlan, layout: Layout, eos_token_id: int | None = None) -> nn.Module:
     """The model in the start's folder, in fp32 with gradients, with the plan's attention and dropout.
 
     Each process reads the files itself: on one machine the second reader gets them from memory, and a broadcast of whole
@@ -102,6 +103,8 @@ def load_start(plan: RunPlan, layout: Layout, eos_token_id: int | None = None) -
     folder = folder_of_start(plan, layout.roots)
     if folder is None:
         raise RunFailed("RC901", f"the run {plan.name} starts from no folder", "please report it with plan.yaml")
+    if plan.is_classifier:
+        return _load_classifier(plan, folder)
     read = load_frozen(folder, "the start")
     wanted = model_config(plan.decoder, eos_token_id)
     _check(plan, folder, read, wanted)
@@ -112,7 +115,23 @@ def load_start(plan: RunPlan, layout: Layout, eos_token_id: int | None = None) -
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise DataError("RC406", f"the model in {folder} is not the plan's: {reason}", _REMEDY) from error
-    return cast("PreTrainedModel", model.train().requires_grad_(True))
+    return cast("nn.Module", model.train().requires_grad_(True))
+
+
+def _load_classifier(plan: RunPlan, folder: Path) -> nn.Module:
+    """A residual network, as `export` writes it: model.safetensors with torchvision's names."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from runtime.classifier import build_resnet
+
+    model = build_resnet(plan)
+    try:
+        model.load_state_dict(load_file(folder / "model.safetensors"))
+    except (OSError, RuntimeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DataError("RC406", f"the model in {folder} is not the plan's: {reason}", _REMEDY) from error
+    return cast("nn.Module", model)
 
 
 def _check(plan: RunPlan, folder: Path, read: PreTrainedModel, wanted: PretrainedConfig) -> None:

@@ -117,9 +117,8 @@ def _prepare_facts(values: Mapping[str, Any]) -> str:
     train, heldout = values["train"], values["heldout"]
     if "classes" in values:
         left_out = f", {broken:,} broken ones left out" if (broken := values["skipped"]["broken"]) else ""
-        return (
-            f"{train['samples']:,} images to train on, {heldout['samples']:,} held out, {len(values['classes']):,} classes{left_out}"
-        )
+        images = f"{train['samples']:,} images to train on, {heldout['samples']:,} held out"
+        return f"{images}, {len(values['classes']):,} classes{left_out}"
     text = f"{format_tokens(train['tokens'])} to train on, {format_tokens(heldout['tokens'])} held out"
     skipped = sum(values.get("skipped", {}).values())
     return text + (f", {skipped:,} documents left out" if skipped else "")

@@ -25,9 +25,9 @@ def test_every_room_has_one_file_for_each_technique(room: str, suffix: str) -> N
     assert {path.stem for path in (ROOT / room).glob(f"*{suffix}")} - SHARED == set(TECHNIQUES)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in TECHNIQUES if kind != "distillation"])
+@pytest.mark.parametrize("kind", TECHNIQUES)
 def test_every_technique_stands_in_a_recipe_of_the_gallery(kind: str) -> None:
-    """Users start from examples. (Distillation needs a teacher's folder, which a gallery recipe can't name.)"""
+    """Users start from examples."""
     _, home = TECHNIQUES[kind]
     key = home.rsplit(".", 1)[-1]
 

@@ -61,12 +61,16 @@ class Architecture:
 
 
 class Counts(NamedTuple):
-    """What a network has: weights, multiply-adds of one image's forward pass, numbers that convolutions put out, convolutions."""
+    """What a network has: weights, multiply-adds of one image's forward pass, numbers that convolutions put out, convolutions.
+
+    `last_size` is the height and width that the last stage leaves of an image.
+    """
 
     parameters: int
     macs: int
     outputs: int
     convolutions: int
+    last_size: int
 
 
 class _Convolution(NamedTuple):
@@ -124,6 +128,7 @@ def count(a: Architecture) -> Counts:
         macs=sum(weight * c.size**2 for weight, c in zip(weights, found, strict=True)) + features * a.num_classes,
         outputs=sum(c.outputs * c.size**2 for c in found),
         convolutions=len(found),
+        last_size=found[-1].size,
     )
 
 

@@ -185,7 +185,7 @@ def _name(item: Node, before: Sequence[Node]) -> str:
     node = item.child("name")
     if node is None or not isinstance(node.value, str) or _NAME.fullmatch(node.value) is None:
         return ""
-    taken = {other.value for one in before if (other := one.child("name")) is not None}
+    taken = (other.value for one in before if (other := one.child("name")) is not None)
     return "" if node.value in taken or node.value == PREVIOUS else node.value
 
 

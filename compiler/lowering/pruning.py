@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 from compiler.draft import Draft
 from compiler.frontend.suggest import closest
-from compiler.layers import Structure, body_layers, is_excluded, structures
+from compiler.layers import Layer, Structure, body_layers, is_excluded, structures
 from compiler.lowering.base import known, steps, window
 from schemas.fragment import Claim, Fragment, Requirement
 from schemas.plan import ModelPlan, ResNetPlan
 from schemas.techniques import Technique
 from schemas.techniques.pruning import Pruning, PruningAlgorithm
 
-__all__ = ["left", "lower"]
+__all__ = ["left", "lower", "mask_parameters"]
 
 
 def lower(technique: Technique, draft: Draft, /) -> Fragment:
@@ -45,7 +45,7 @@ def lower(technique: Technique, draft: Draft, /) -> Fragment:
         algorithms=(spec,),
         requires=(*_times(technique, draft), *_choices(technique), *_model(technique, draft)),
         whole_weights=technique.scope == "global",  # one ranking of all weights
-        memory_parameters=-(-_masked(spec, draft.model) // 4),
+        memory_parameters=mask_parameters(spec, draft.model),
         shipped_parameters=parameters if technique.method == "structured" else None,
         shipped_nonzero=nonzero,
         reason=f"{technique.sparsity:g} of {_what(technique)} removed, {slope}",
@@ -59,13 +59,19 @@ def _what(technique: Pruning) -> str:
     )
 
 
-def _masked(spec: PruningAlgorithm, model: ModelPlan | ResNetPlan) -> int:
-    """Weights that have a mask."""
-    return sum(
-        layer.weights
+def mask_parameters(spec: PruningAlgorithm, model: ModelPlan | ResNetPlan) -> int:
+    """Masks in units of fp32 weights: a byte for each weight that can go."""
+    return -(-sum(layer.weights for layer in _layers(spec, model)) // 4)
+
+
+def _layers(spec: PruningAlgorithm, model: ModelPlan | ResNetPlan) -> list[Layer]:
+    return [
+        layer
         for layer in body_layers(model)
-        if spec.targets in ("all", layer.group) and not is_excluded(layer.name, spec.exclude)
-    )
+        if spec.targets in ("all", layer.group)
+        and not is_excluded(layer.name, spec.exclude)
+        and (spec.method != "2:4" or layer.fours)
+    ]
 
 
 def left(spec: PruningAlgorithm, model: ModelPlan | ResNetPlan) -> tuple[int, float]:
@@ -83,13 +89,7 @@ def left(spec: PruningAlgorithm, model: ModelPlan | ResNetPlan) -> tuple[int, fl
 
 
 def _zeros(spec: PruningAlgorithm, model: ModelPlan | ResNetPlan) -> int:
-    layers = [
-        layer
-        for layer in body_layers(model)
-        if spec.targets in ("all", layer.group)
-        and not is_excluded(layer.name, spec.exclude)
-        and (spec.method != "2:4" or layer.fours)
-    ]
+    layers = _layers(spec, model)
     if spec.scope == "global":
         return round(spec.sparsity * sum(layer.weights for layer in layers))
     return sum(round(spec.sparsity * layer.weights) for layer in layers)

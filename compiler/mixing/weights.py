@@ -74,7 +74,8 @@ def _retained(draft: Draft) -> Draft:
     for i, name in enumerate(draft.recipe.evaluation.retention):
         if name not in draft.recipe.data.sources:
             draft = _unknown(draft, name, "evaluation", "retention", i)
-    if draft.recipe.evaluation.retention and draft.recipe.model.start is None:
+    # The first run of a sequence may have what later ones measure.
+    if draft.recipe.evaluation.retention and draft.recipe.model.start is None and draft.run is None:
         draft = draft.find(
             draft.diagnostic(
                 "RC203",

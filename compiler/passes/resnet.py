@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from compiler.classification import class_names
 from compiler.draft import Draft
 from compiler.estimate.convnet import Architecture, architecture, count
 from compiler.provenance import Because, From, Reason
+from schemas.diagnostics import Diagnostic
 from schemas.model import ResNetDepth
 from schemas.plan import ResNetPlan
 
@@ -37,6 +39,8 @@ def resnet(draft: Draft) -> Draft:
         image_size=image.size,
     )
     counts = count(shape)
+    if counts.last_size == 1:
+        draft = draft.find(_too_small(draft, shape))
     section = ResNetPlan(
         family="resnet",
         num_parameters=counts.parameters,
@@ -77,6 +81,20 @@ def resnet(draft: Draft) -> Draft:
         "compile": From("training.compile"),
     }
     return draft.fill("model", section, why)
+
+
+def _too_small(draft: Draft, shape: Architecture) -> Diagnostic:
+    """The finding that the stages leave one pixel: a norm over one value of one image is no norm, and torch refuses it."""
+    larger = next(size for size in range(shape.image_size, 4097) if count(replace(shape, image_size=size)).last_size > 1)
+    return draft.diagnostic(
+        "RC204",
+        f"of images of {shape.image_size} pixels the last stage has one left",
+        "data",
+        "image",
+        "size",
+        help=f"size: {larger}   # or `depth: 20` with `stem: small`, of three stages",
+        reason="each stage but the first halves height and width, and a norm needs more than one value",
+    )
 
 
 def _classes(draft: Draft) -> tuple[Draft, int, Because]:

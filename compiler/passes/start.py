@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from compiler.draft import Beginning, Draft
 from compiler.frontend.sequence import PREVIOUS
+from compiler.passes.targets import FALLBACK_PARAMETERS
 from compiler.passes.tokenizer import size_of_folder
 from compiler.pretrained import described, hub_folder, read_config, unlike
 from compiler.provenance import From, Reason, lookup
@@ -42,6 +43,15 @@ def _fill(draft: Draft, section: StartPlan | None, beginning: Beginning | None, 
     return draft.fill("start", section, {"": Reason(reason) if reason else From("model.start")})
 
 
+def _unusable(draft: Draft) -> Draft:
+    """After an error about the start, later passes go on with a model of a usual size, so that their findings come too."""
+    said = draft.recipe.model
+    if said.size is None and None in (said.hidden_size, said.num_layers):
+        model = said.model_copy(update={"size": FALLBACK_PARAMETERS})
+        draft = replace(draft, recipe=draft.recipe.model_copy(update={"model": model}))
+    return _fill(draft, None, None, "an error of the recipe")
+
+
 def _plan(kind: str, said: Start, run: RunPlan | None = None) -> StartPlan:
     """The section of the plan; a run is named by its id and pinned by its fingerprint."""
     return StartPlan.model_validate(
@@ -61,7 +71,7 @@ def _from_run(draft: Draft, name: str) -> Draft:
     if run is None and name == PREVIOUS and draft.run is not None and not draft.earlier:
         return _fill(draft, None, None, "the first run of a sequence has no previous one: random weights from the seed")
     if run is None:
-        return _fill(draft.find(_no_such_run(draft, name)), None, None, "no such run")
+        return _unusable(draft.find(_no_such_run(draft, name)))
     beginning = Beginning(f"the run `{run.run}`", run.model, run.tokenizer, run)
     draft = _completed(draft, beginning)
     return _fill(draft, _plan("run", draft.recipe.model.start or Start(run=name), run), beginning)
@@ -95,12 +105,12 @@ def _from_folder(draft: Draft, said: Start) -> Draft:
     folder = _seen(draft, said)
     if folder is None:
         draft = _unseen(draft, said, name)
-        return _fill(draft, section, Beginning(f"`{name}`", None, None))
+        wrong = any(finding.severity is Severity.ERROR for finding in draft.findings)
+        return _unusable(draft) if wrong else _fill(draft, section, Beginning(f"`{name}`", None, None))
     config = read_config(folder)
     why = unlike(config) if config is not None else f"{folder} holds no config.json that can be read"
     if why:
-        draft = draft.find(_at(draft, said, f"`{name}` can't be started from", why))
-        return _fill(draft, section, Beginning(f"`{name}`", None, None))
+        return _unusable(draft.find(_at(draft, said, f"`{name}` can't be started from", why)))
     found = described(folder)
     assert found is not None
     beginning = Beginning(f"`{name}`", found.as_plan(), _tokenizer(draft, folder, said))

@@ -171,6 +171,8 @@ def _training(canvas: Canvas, plan: RunPlan) -> None:
         window = algorithm.window
         whole = window.start_token == 0 and window.end_token >= plan.budget.tokens
         span = f"tokens {figures.figure(window.start_token)} to {figures.figure(window.end_token)}"
+        if window.end_token == 0:
+            span = "kept as the start left it"
         canvas.row("", (Piece(f"+ {algorithm.kind.replace('_', ' ')}"), Piece("" if whole else f"  {span}", "dim")))
 
 

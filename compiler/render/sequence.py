@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 from compiler.render import figures
@@ -29,13 +30,16 @@ class Row(NamedTuple):
 
 
 def rows(plan: RunPlan) -> list[Row]:
-    """A row a run, in order; none where the recipe has no sequence."""
-    return [_row(run) for run in plan.runs] if plan.run is not None else []
+    """A row a run, in order; none where the recipe has no sequence. Techniques that all of several runs have are left out."""
+    if plan.run is None:
+        return []
+    kinds = [{spec.kind for spec in run.algorithms} for run in plan.runs]
+    return [_row(run, set.intersection(*kinds) if len(kinds) > 1 else set()) for run in plan.runs]
 
 
-def _row(plan: RunPlan) -> Row:
+def _row(plan: RunPlan, shared: Collection[str]) -> Row:
     start = plan.start
-    kinds = [spec.kind for spec in plan.algorithms if not isinstance(spec, DistillationAlgorithm)]
+    kinds = [spec.kind for spec in plan.algorithms if spec.kind != "distillation" and spec.kind not in shared]
     return Row(
         name=str(plan.run),
         start=clean(start.run or start.folder or start.hub or "") if start is not None else "random weights",

@@ -37,6 +37,7 @@ class Ledger(Callback):  # type: ignore[misc]  # composer has no types
         self._unique, self._padding = dict(unique), padding
         self._interval, self._steps = max(1, plan.logging.interval_steps), plan.training.steps
         self._length, self._batch_tokens = plan.data.sequence_length, plan.training.global_batch_tokens
+        self._scales_loss = plan.precision.loss_scale is not None
         self._phases = plan.data.phases
         self._mix_ends = frozenset(mix_ends(self._phases))
         self._books = Books(self._phases, tuple(unique), self._batch_tokens, self._length)
@@ -121,6 +122,8 @@ class Ledger(Callback):  # type: ignore[misc]  # composer has no types
             "seconds": round(seconds, 3),
             **sources,
             **self._parts(state),
+            # Each overflow of fp16 halves it and skips a step.
+            **({"loss_scale": float(state.scaler.get_scale())} if self._scales_loss else {}),
             **self._heldout,
         }
         # Trackers draw numbers alone: there the phase is its place in the plan's list.

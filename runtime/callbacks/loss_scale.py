@@ -12,7 +12,7 @@ __all__ = ["LossScale"]
 
 
 class LossScale(Callback):  # type: ignore[misc]  # composer has no types
-    """Gives Composer's scaler the plan's numbers before a checkpoint's are loaded, and logs the scale of each batch."""
+    """Gives Composer's scaler the plan's numbers before a checkpoint's are loaded."""
 
     def __init__(self, plan: LossScalePlan) -> None:
         self._plan = plan
@@ -21,8 +21,3 @@ class LossScale(Callback):  # type: ignore[misc]  # composer has no types
         """A new scaler of the kind that Composer chose, which is another one under FSDP."""
         kind: type[GradScaler] = type(state.scaler)
         state.scaler = kind(init_scale=self._plan.initial, growth_interval=self._plan.growth_interval)
-
-    def batch_end(self, state: State, logger: Logger) -> None:
-        """The scale shows overflows: each halves it and skips a step."""
-        if state.scaler is not None and state.scaler.is_enabled():
-            logger.log_metrics({"loss_scale": float(state.scaler.get_scale())})

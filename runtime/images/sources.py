@@ -157,7 +157,7 @@ def _decoded(value: Any, place: str, label: str | int, size: int, channels: int)
         elif isinstance(value, Image.Image):
             image = value
         else:
-            image = Image.open(io.BytesIO(value) if isinstance(value, bytes) else value)
+            image = Image.open(io.BytesIO(value.read_bytes() if isinstance(value, Path) else value))
         image = _of_bytes(image).convert("L" if channels == 1 else "RGB")
         if image.size != (size, size):
             image = image.resize((size, size), Image.Resampling.BILINEAR)

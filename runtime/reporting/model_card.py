@@ -8,7 +8,7 @@ from typing import Any
 
 from runtime.bias.text import card_lines
 from runtime.books import mix_ends
-from runtime.reporting import classifier_card
+from runtime.reporting import classifier_card, lineage_card
 from schemas.data import SOURCE_KINDS, Source
 from schemas.plan import RunPlan
 from schemas.units import format_count, format_seconds, format_tokens
@@ -23,6 +23,7 @@ def model_card(
     evaluation: Mapping[str, Any] | None,
     picture: str | None = None,
     bias: Mapping[str, Any] | None = None,
+    small: Mapping[str, Any] | None = None,
 ) -> str:
     """The card, as Markdown with the front matter that the Hugging Face hub reads.
 
@@ -32,9 +33,10 @@ def model_card(
         evaluation: values of the evaluate step, if there was one.
         picture: file beside the card that shows the mix over time, if there is one.
         bias: values of the compare step, if there was one.
+        small: values of the compress step, if there was one.
     """
     if plan.is_classifier:
-        return _classifier(plan, trained, evaluation, picture, bias)
+        return _classifier(plan, trained, evaluation, picture, bias, small)
     tags = ["recipec", "causal-lm", plan.model.family]
     front = ["---", "library_name: transformers", "pipeline_tag: text-generation", f"tags: {json.dumps(tags)}", "---"]
     sections = [
@@ -44,12 +46,24 @@ def model_card(
         f"## Use\n\n{_use()}",
         f"## Data\n\n{_data(plan, trained, picture)}",
         f"## Model and training\n\n{_training(plan, trained)}",
+        *_origins(plan, small),
     ]
     if evaluation is not None and evaluation["sources"]:
         sections.append(f"## Evaluation\n\n{_evaluation(evaluation)}")
     sections += _bias(bias)
     sections.append(f"## Limits\n\n{_limits()}")
     return "\n\n".join(sections) + "\n"
+
+
+def _origins(plan: RunPlan, small: Mapping[str, Any] | None) -> list[str]:
+    """The sections about what came before, and what was removed or rounded; none where there is nothing to say."""
+    found = []
+    if (runs := lineage_card.runs(plan)) is not None:
+        found.append(f"## Where it comes from\n\n{_table(*runs)}")
+    if small is not None:
+        what = ", ".join(name.replace("_", " ") for name in small.get("techniques", {}))
+        found.append(f"## Made smaller\n\nBy {what or 'its techniques'}:\n\n{_table(*lineage_card.compressed(small))}")
+    return found
 
 
 def _bias(bias: Mapping[str, Any] | None) -> list[str]:
@@ -63,6 +77,7 @@ def _classifier(
     evaluation: Mapping[str, Any] | None,
     picture: str | None,
     bias: Mapping[str, Any] | None,
+    small: Mapping[str, Any] | None,
 ) -> str:
     measured = evaluation if evaluation is not None and evaluation["sources"] else None
     classes = next(iter(measured["sources"].values()))["classes"] if measured else ()
@@ -75,17 +90,20 @@ def _classifier(
         f"## Use\n\n{classifier_card.use(plan, classes)}",
         f"## Data\n\n{_data(plan, trained, picture)}",
         f"## Model and training\n\n{_training(plan, trained)}",
+        *_origins(plan, small),
     ]
     if measured:
         text = _table(*classifier_card.evaluation(measured))
-        sections.append(f"## Evaluation\n\n{text}\n\nMeasured on images of the same sources that were held out of training.")
+        sections.append(
+            f"## Evaluation\n\n{text}\n\nMeasured on images of the same sources that were held out of training."
+        )
     return "\n\n".join([*sections, *_bias(bias), f"## Limits\n\n{classifier_card.limits()}"]) + "\n"
 
 
 def _introduction(plan: RunPlan) -> str:
     return (
         f"A {plan.model.family} language model of {format_count(plan.model.num_parameters)} parameters, trained from "
-        f"random weights on {format_tokens(plan.budget.tokens)}. Made by recipec from the plan `{plan.fingerprint}`."
+        f"{lineage_card.origin(plan)} on {format_tokens(plan.budget.tokens)}. Made by recipec from the plan `{plan.fingerprint}`."
     )
 
 
@@ -182,7 +200,9 @@ def _training(plan: RunPlan, trained: Mapping[str, Any]) -> str:
     if trained.get("seconds") is not None:
         rows.append(("training time", format_seconds(trained["seconds"])))
     if trained.get("loss") is not None:
-        rows.append(("last training loss", f"{trained['loss']:.4f} nats per {'image' if plan.is_classifier else 'token'}"))
+        rows.append(
+            ("last training loss", f"{trained['loss']:.4f} nats per {'image' if plan.is_classifier else 'token'}")
+        )
     return _table(("", ""), rows)
 
 

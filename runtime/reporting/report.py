@@ -29,8 +29,11 @@ __all__ = [
     "write_report",
 ]
 
-FORMAT_VERSION: Final = "1.1"
+FORMAT_VERSION: Final = "1.2"
 """A minor adds, a reader refuses another major."""
+
+_HELD: Final = frozenset({"logits", "compress", "evaluate", "compare", "export"})
+"""Kinds of steps beside the training for which the run's devices are held."""
 
 
 class PlanName(Frozen):
@@ -143,6 +146,8 @@ class Report(Frozen):
     scores: dict[str, ScoreReport]
     training: TrainingReport | None
     evaluation: EvaluationReport | None
+    compression: dict[str, Any] | None = None
+    """What the step `compress` made of the model: parameters, nonzero, bytes, tokens_per_s, each before and after."""
     bias: dict[str, Any] | None = None
     """What the step `compare` measured, class by class; see runtime/bias/comparison.py."""
     cost_usd: Amount
@@ -163,6 +168,7 @@ def build_report(plan: RunPlan, records: Mapping[str, Record], environment: Envi
         scores=score_reports(records),
         training=_training(plan, trained) if trained else None,
         evaluation=EvaluationReport.model_validate(evaluation) if evaluation else None,
+        compression=dict(_values(records, "compress")) or None,
         bias=dict(_values(records, "compare")) or None,
         cost_usd=spend.usd,
         spend=spend,
@@ -175,7 +181,7 @@ def _spend(plan: RunPlan, records: Mapping[str, Record], trained: Mapping[str, A
     planned = sum(estimate.time_parts.values()) - estimate.time_parts.get("prepare", 0.0)
     usd = hours = None
     if books is not None:
-        after = sum(record.seconds for record in records.values() if record.kind in ("evaluate", "export"))
+        after = sum(record.seconds for record in records.values() if record.kind in _HELD)
         held = after / 3600 * trained.get("world_size", hardware.count)
         usd = books["usd"] + held * hardware.usd_per_gpu_hour
         hours = books["device_seconds"] / 3600 + held

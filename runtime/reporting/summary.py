@@ -62,7 +62,18 @@ def evaluation_table(evaluation: EvaluationReport, width: int) -> str:
                 label,
             )
         )
+    lines += _forgotten(evaluation, label)
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _forgotten(evaluation: EvaluationReport, label: int) -> list[str]:
+    """What the training forgot of the sources that the recipe names for it."""
+    lost = evaluation.retention
+    if lost is None:
+        return []
+    rows = [*lost.nats.items(), *([("mean", lost.mean_nats)] if len(lost.nats) > 1 else [])]
+    lines = [_line(f"  {name}", "", f"{nats:+.4f}", "", label) for name, nats in rows]
+    return ["", _line("forgotten", "", "nats/token", "", label), *lines]
 
 
 def _images(evaluation: EvaluationReport, width: int) -> Iterator[str]:

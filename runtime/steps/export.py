@@ -49,8 +49,9 @@ def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str,
     with atomic_folder(layout.export, replace=lambda: True) as target:
         picture = layout.mixture.name if draw_mixture(plan, layout.metrics, target / layout.mixture.name) else None
         measured = evaluation.values if evaluation is not None else None
+        small = next((inputs[step.id].values for step in plan.steps if step.kind == "compress" and step.id in inputs), None)
         compared = next((inputs[s.id].values for s in plan.steps if s.kind == "compare" and s.id in inputs), None)
-        card = model_card(plan, trained=trained, evaluation=measured, picture=picture, bias=compared)
+        card = model_card(plan, trained=trained, evaluation=measured, picture=picture, bias=compared, small=small)
         write_loadable(in_export_dtype(model, plan), target, plan)
         for path in sorted(tokenizer.folder.iterdir()) if tokenizer is not None else ():
             if path.is_file() and path.name != "result.json":

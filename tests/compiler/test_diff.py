@@ -239,7 +239,7 @@ def test_json_leaves_out_what_is_absent() -> None:
     """Programs see plain values; a missing side has no key, while null is a value."""
     found = diff(sealed(), sealed(algorithms=[EMA], execution={"threads": 2}))
     document = json.loads(render_diff(found, "json"))
-    assert (document["format_version"], document["added"], document["changed"], document["removed"]) == ("1.1", 1, 1, 0)
+    assert (document["format_version"], document["added"], document["changed"], document["removed"]) == ("1.2", 1, 1, 0)
     assert document["resume"]["is_legal"] is False
     changes = {change["path"]: change for change in document["changes"]}
     assert "old" not in changes["algorithms.ema"]

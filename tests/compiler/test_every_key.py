@@ -64,6 +64,24 @@ SIZES = (
     "tokenizer={kind: pretrained, path: /base, vocab_size: 2048}",
 )
 
+# Factors are made of trained weights.
+STARTED = (
+    "model={start: {hub: some/model}, hidden_size: 64, num_layers: 2, num_heads: 4, intermediate_size: 192, vocab_size: 2048}",
+    "tokenizer={kind: pretrained, hub: some/model, vocab_size: 2048}",
+)
+
+# What makes a classifier of BASE: none of its text is left.
+CLASSIFIER = (
+    "objective=classification", "model={depth: 8}", "tokenizer=null", "data={sources: {digits: {builtin: digits}}}", "budget={}",
+    "training={duration: 9ba}", "compression=[]", "distillation=null",
+)  # fmt: skip
+IMAGES: dict[str, str] = {
+    "objective.label_smoothing": "objective={kind: classification, label_smoothing: 0.1}", "model.depth": "model.depth=20",
+    "model.width": "model.width=8", "model.stem": "model.stem=imagenet", "model.norm": "model.norm=group",
+    "model.num_classes": "model.num_classes=12", "data.image.size": "data.image.size=40",
+    "data.image.channels": "data.image.channels=1",
+}  # fmt: skip
+
 # Path -> overrides that change it. A key that another one excludes comes with what makes room for it.
 CHANGES: dict[str, tuple[str, ...]] = {
     "name": ("name=other",),
@@ -73,6 +91,8 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "model.start.folder": ("model.start={folder: /base}", *SIZES),
     "model.start.hub": ("model.start={hub: org/base}", *SIZES),
     "model.start.revision": ("model.start={hub: org/base, revision: abc}", *SIZES),
+    "objective.kind": CLASSIFIER,
+    **{key: (*CLASSIFIER, said) for key, said in IMAGES.items()},
     "model.family": ("model.family=gpt2",),
     "model.size": ("model={size: 2M}",),
     "model.hidden_size": ("model.hidden_size=128",),
@@ -162,7 +182,7 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "hardware.gpu.peak.fp32": ("hardware.gpu={name: h100-sxm-80gb, peak: {fp32: 60TFLOP/s}}", "precision=fp32"),
     "hardware.gpu.peak.bf16": ("hardware.gpu={name: h100-sxm-80gb, peak: {bf16: 800TFLOP/s}}",),
     "hardware.gpu.peak.fp16": ("hardware.gpu={name: h100-sxm-80gb, peak: {fp16: 800TFLOP/s}}", "precision=fp16"),
-    "hardware.gpu.peak.fp8": ("hardware.gpu={name: h100-sxm-80gb, peak: {fp8: 1500TFLOP/s}}", "precision=fp8"),
+    "hardware.gpu.peak.fp8": ("hardware.gpu={name: h100-sxm-80gb, peak: {fp8: 1500TFLOP/s}}", "precision=fp8", "compression=[]"),
     "hardware.gpu.link": ("hardware.gpu={name: h100-sxm-80gb, link: 200GB/s}",),
     "hardware.gpu.tdp": ("hardware.gpu={name: h100-sxm-80gb, tdp: 350W}",),
     "hardware.count": ("hardware.count=4",),
@@ -200,8 +220,42 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "training.deterministic": ("training.deterministic=false",),
     "precision.compute": ("precision=fp16",),
     "precision.reduce": ("precision.reduce=bf16",),
+    "precision.param": ("averaging=null", "precision.param=bf16"),
+    "precision.norms": ("model.family=gpt2", "precision.norms=low"),
+    "precision.loss_scale.initial": ("precision={compute: fp16, loss_scale: {initial: 1024}}",),
+    "precision.loss_scale.growth_interval": ("precision={compute: fp16, loss_scale: {growth_interval: 99}}",),
+    **{
+        f"training.adapter.{key}": (*STARTED, "compression=[]", f"training.adapter={change}")
+        for key, change in {
+            "rank": "{rank: 9}",
+            "alpha": "{alpha: 9}",
+            "dropout": "{dropout: 0.2}",
+            "targets": "{targets: mlp}",
+            "rank_stabilized": "{rank_stabilized: true}",
+            "base": "{base: nf4}",
+        }.items()
+    },
     "compression[].sparsity": ("compression[0].sparsity=0.3",),
     "compression[].scope": ("compression=[{kind: pruning, scope: global}]", "hardware.count=1"),
+    "compression[].method": ("compression[0].method=2:4",),
+    "compression[].norm": ("compression=[{kind: pruning, method: structured, norm: l2}]",),
+    "compression[].initial": ("compression[0].initial=0.1",),
+    "compression[].schedule": ("compression[0].schedule=linear",),
+    "compression[].targets": ("compression[0].targets=mlp",),
+    "compression[].exclude": ("compression[0].exclude=[down_proj]",),
+    "compression[].rank": (*STARTED, "compression=[{kind: low_rank, rank: 9}]"),
+    "compression[].energy": (*STARTED, "compression=[{kind: low_rank, energy: 0.8}]"),
+    "compression[].parameters": (*STARTED, "compression=[{kind: low_rank, parameters: 0.4}]"),
+    **{
+        f"compression[].{key}": (f"compression=[{{kind: quantization, {change}}}]",)
+        for key, change in {
+            "mode": "mode: qat",
+            "weights": "weights: int4",
+            "granularity": "granularity: tensor",
+            "group_size": "granularity: group, group_size: 16",
+            "activations": "activations: int8",
+        }.items()
+    },
     "compression[].start": ("compression[0].start=0.1dur",),
     "compression[].end": ("compression[0].end=0.9dur",),
     "compression[].interval": ("compression[0].interval=5ba",),
@@ -232,6 +286,7 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "evaluation.max_tokens": ("evaluation.max_tokens=9k",),
     "evaluation.prompts": ("evaluation.prompts=[hello]",),
     "evaluation.max_new_tokens": ("evaluation.max_new_tokens=9",),
+    "evaluation.retention": ("evaluation.retention=[code]",),
     "evaluation.bias.against": ("evaluation.bias=b/x",),
     "evaluation.bias.classes": ("evaluation.bias={against: a/x, classes: sources}",),
     "evaluation.bias.buckets": ("evaluation.bias={against: a/x, buckets: 7}",),
@@ -273,6 +328,7 @@ CHANGES: dict[str, tuple[str, ...]] = {
 # What a change is compared with, where BASE itself would hide it: limits that bind, a law of the same kind.
 AUTO = ("model={size: auto}", "budget={match_chinchilla: 100M, inference: {requests: 1M}}", "training={}")
 BEFORE: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(IMAGES, CLASSIFIER),
     "budget.target_loss": AUTO,
     "budget.match_chinchilla": AUTO,
     "budget.match_model.parameters": (*AUTO, "budget={match_model: {parameters: 100M, tokens: 2B}}"),
@@ -306,7 +362,24 @@ BEFORE: dict[str, tuple[str, ...]] = {
     "distillation.teachers[].revision": ("distillation={teachers: [{hub: org/big}, big]}",),
     "distillation.sampling": ("distillation={teachers: [big, bigger]}",),
     "distillation.cache.top_k": ("distillation.cache={}",),
-    # Pruning ranks whole layers, which sharding splits.
+    "precision.param": ("averaging=null",),
+    "precision.norms": ("model.family=gpt2",),
+    **{f"precision.loss_scale.{key}": ("precision=fp16",) for key in ("initial", "growth_interval")},
+    **{
+        f"training.adapter.{key}": (*STARTED, "compression=[]", "training.adapter={}")
+        for key in ("rank", "alpha", "dropout", "targets", "rank_stabilized", "base")
+    },
+    "hardware.gpu.peak.fp8": ("precision=fp8", "compression=[]"),
+    "compression[].norm": ("compression=[{kind: pruning, method: structured}]",),
+    **{
+        f"compression[].{key}": ("compression=[{kind: quantization}]",)
+        for key in ("mode", "weights", "granularity", "activations")
+    },
+    "compression[].group_size": ("compression=[{kind: quantization, granularity: group}]",),
+    "compression[].rank": (*STARTED, "compression=[{kind: low_rank, rank: 8}]"),
+    "compression[].energy": (*STARTED, "compression=[{kind: low_rank, energy: 0.9}]"),
+    "compression[].parameters": (*STARTED, "compression=[{kind: low_rank, parameters: 0.5}]"),
+    # Clipping by the norm, and pruning over all layers, see whole weights; a plan of two devices shares them by itself.
     "training.sharding.kind": ("compression=[]",),
     "training.sharding.degree": (
         "compression=[]",
@@ -320,7 +393,6 @@ ON_TOP = ("budget.objective", "budget.constraints.")
 
 # One word is the only choice today; a change is refused, which tests/errors/ shows.
 SINGLE = {
-    "objective.kind",
     "data.curriculum[].kind",
     "compression[].kind",
     "distillation.kind",
@@ -351,6 +423,7 @@ MONEY = {
     "hardware.gpu.memory",
     "hardware.gpu.bandwidth",
     "hardware.gpu.peak.bf16",
+    "hardware.gpu.peak.fp8",
     "hardware.gpu.link",
     "hardware.gpu.tdp",
     "hardware.price",

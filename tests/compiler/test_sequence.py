@@ -116,7 +116,7 @@ def test_after_a_run_without_a_plan_values_are_still_checked(tmp_path: Path) -> 
     """What depends on it can't be judged, and no finding is made up."""
     text = THREE.replace("{name: a}", "{name: a, data: null}").replace("averaging: {}", "averaging: {start: 9}")
     found = [(f.code, f.path) for f in compile_text(text, tmp_path).findings]
-    assert found == [("RC102", "data"), ("RC106", "sequence[2].averaging.start")]
+    assert found == [("RC102", "sequence[0].data"), ("RC106", "sequence[2].averaging.start")]
 
 
 def test_local_data_of_every_run_is_looked_for(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_local_data_of_every_run_is_looked_for(tmp_path: Path) -> None:
     assert found.message.startswith("run `a`: ")
 
 
-@pytest.mark.parametrize(("cap", "low", "high"), [("max_cost", "$0.3", "$9"), ("max_hours", "0.2h", "9h")])
+@pytest.mark.parametrize(("cap", "low", "high"), [("max_cost", "$0.3", "$9"), ("max_hours", "0.12h", "9h")])
 def test_limits_of_the_top_level_hold_for_all_runs(tmp_path: Path, cap: str, low: str, high: str) -> None:
     """The sum is compared, and said by run; each run alone is within the limit."""
     (found,) = compile_text(THREE, tmp_path, f"budget.{cap}={low}").findings

@@ -126,7 +126,7 @@ def _arm(where: str) -> None:
             if record.kind == "train" and record.is_finished and path.parent.parent.name.startswith(f"case-{name}-"):
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        executor.write_record = write  # type: ignore[attr-defined]
+        setattr(executor, "write_record", write)  # noqa: B010  # a function is replaced
     elif moment:
         from runtime.callbacks.ledger import Ledger
 
@@ -137,7 +137,7 @@ def _arm(where: str) -> None:
             if state.run_name.startswith(f"case-{name}-") and int(state.timestamp.batch) == int(moment):
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        Ledger.batch_end = batch_end  # type: ignore[method-assign]
+        setattr(Ledger, "batch_end", batch_end)  # noqa: B010  # a method is replaced
 
 
 def main(arguments: Sequence[str]) -> int:

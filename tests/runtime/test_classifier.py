@@ -15,7 +15,7 @@ from tests.runtime.images.case import plan_of, resnet
 SHAPES = [
     resnet(8), resnet(14, width=16, channels=3, image_size=32), resnet(20, norm="group", width=5), resnet(18, width=8),
     resnet(34, width=4, stem="imagenet", image_size=67), resnet(50, width=8, num_classes=3, image_size=33),
-    resnet(101, width=4, stem="imagenet", image_size=64, channels=3), resnet(152, width=2, norm="group"),
+    resnet(101, width=4, stem="imagenet", image_size=64, channels=3), resnet(152, width=2, norm="group", image_size=16),
 ]  # fmt: skip
 
 

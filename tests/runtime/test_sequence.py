@@ -10,8 +10,12 @@ import pytest
 import torch
 
 from runtime import lineage
+from runtime.load import load_plan
 from runtime.model import initial_model, load_trained
-from schemas.plan import RunPlan
+from runtime.spend import Meter, Spend, cap_error, read_spend, spent_before
+from runtime.steps import tokenizer
+from runtime.steps.base import Context
+from schemas.plan import RunPlan, SequenceTotals
 from tests.runtime.interruption import interrupted_after
 from tests.runtime.sequence_case import layout_of, run_of, run_plan, sequence, start_process
 
@@ -181,3 +185,81 @@ def test_an_edited_run_of_a_plan_is_refused(tmp_path: Path, capsys: pytest.Captu
     edited = plan.earlier[0].model_copy(update={"seed": 18})
     assert run_plan(plan.model_copy(update={"earlier": (edited,)}), tmp_path) == 1
     assert "error[RC605]" in capsys.readouterr().err
+
+
+def capped(**totals: Any) -> RunPlan:
+    """Two runs at a dollar a second, with caps of both together."""
+    nothing = dict.fromkeys(
+        ("tokens", "train_flops", "hours", "hours_low", "hours_high", "usd", "usd_low", "usd_high", "energy_kwh",
+         "co2e_kg", "inference_usd", "lifetime_usd"), 0,
+    )  # fmt: skip
+    found = SequenceTotals.model_validate(
+        {**nothing, "runs": 2, "max_cost_usd": None, "max_seconds": None, "taught": (), **totals}
+    )
+    price = {"usd_per_gpu_hour": 3600.0}
+    return sequence(run_of("first", hardware=price), run_of("second", after="first", hardware=price), totals=found)
+
+
+def test_what_earlier_runs_spent_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A cap of the whole sequence stops the second run for what the first one cost; a raised one lets it go on."""
+    free = capped()
+    assert run_plan(free, tmp_path, "--run", "first") == 0
+    first, second = lineage.plans(free)
+    spent = read_spend(layout_of(first, tmp_path).spend)
+    assert spent is not None
+    assert spent_before(second, layout_of(second, tmp_path)) == spent
+    assert spent_before(first, layout_of(first, tmp_path)) == Spend()
+
+    tight = capped(max_cost_usd=spent.usd + 0.001)
+    assert [run.fingerprint for run in tight.runs] == [run.fingerprint for run in free.runs]
+    capsys.readouterr()
+    assert run_plan(tight, tmp_path) == 3
+    told = capsys.readouterr().err
+    assert "error[RC608]" in told
+    assert "of `max_cost`; the runs before it $" in told
+    assert json.loads((layout_of(second, tmp_path).run / "status.json").read_text())["state"] == "capped"
+    assert run_plan(capped(max_cost_usd=1e6), tmp_path) == 0
+
+
+def test_caps_of_all_runs_and_of_one(tmp_path: Path) -> None:
+    """What binds is the smaller of a run's own cap and what earlier runs left of the one of all."""
+    _, second = lineage.plans(capped(max_cost_usd=10.0, max_seconds=50.0))
+    second = second.model_copy(update={"budget": second.budget.model_copy(update={"max_cost_usd": 7.0})})
+    for carried, refused in ((2.0, None), (9.999, None), (10.0, "max_cost"), (12.0, "max_cost")):
+        meter = Meter(tmp_path / "spend.json", second, 1, before=Spend(), carried=Spend(carried, carried, carried))
+        assert meter.refuses() == refused
+    assert Meter(tmp_path / "s", second, 1, before=Spend(8.0, 8.0, 8.0)).refuses() == "max_cost"
+    assert Meter(tmp_path / "s", second, 1, before=Spend(1.0, 1.0, 1.0), carried=Spend(49.0)).refuses() == "max_hours"
+    error = cap_error(second, Spend(3.0, 3.0, 3.0, "max_cost", 4.0), 2, 3.0, Spend(6.0, 6.0, 6.0))
+    assert "training has spent $9.00 of the $10.00 of `max_cost`; the runs before it $6.00 of that" in error.message
+    # $6 of the run before, $3 for 2 of 4 batches, $3 for the others; and 5 % more.
+    assert "`max_cost: $13`" in error.remedy
+
+
+def test_a_run_reads_with_the_tokenizer_of_its_start(tmp_path: Path) -> None:
+    """On other sources too: the tokenizer step of both is one, found in the cache."""
+    other = {"sources": {"code": {"builtin": "cpython-library"}, "prose": {"files": "nowhere/*.txt"}}}
+    plan = sequence(run_of("first"), run_of("second", after="first", data=other), run_of("third", data=other))
+    first, second, third = lineage.plans(plan)
+    assert lineage.reads_like(second).run == "first"
+    assert lineage.reads_like(third).run == "third"
+    step = first.steps[0]
+    keys = [tokenizer.identity(step, Context(run, layout_of(run, tmp_path)), {}) for run in (first, second)]
+    assert keys[0] == keys[1]
+
+
+def test_the_report_is_in_the_last_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One table of all runs on the screen, in JSON and as a page; a run inside of the sequence has none."""
+    plan = two()
+    assert run_plan(plan, tmp_path) == 0
+    first, second = lineage.plans(plan)
+    out = capsys.readouterr().out
+    assert out.index("run 1/2 first") < out.index("run 2/2 second") < out.index("together  4.096k tokens")
+    place = layout_of(second, tmp_path)
+    stored = json.loads(place.sequence_report.read_text())
+    assert [stage["run"] for stage in stored["stages"]] == ["first", "second"]
+    assert stored["stages"][1]["starts_from"] == "first"
+    assert place.page.read_text().startswith("<!doctype html>")
+    assert not layout_of(first, tmp_path).page.exists()
+    assert load_plan(layout_of(first, tmp_path).run / "plan.yaml").fingerprint == first.fingerprint
+    assert load_plan(place.run / "plan.yaml") == plan

@@ -119,6 +119,7 @@ def test_one_run_alone_keeps_the_recipes_name(tmp_path: Path) -> None:
         ("[{name: one}, {name: two words}]", ["RC107"]),
         ("[{name: one}, {name: 3}]", ["RC107"]),
         ("[{name: previous}]", ["RC107"]),
+        ("[{name: {a: 1}}, {name: [b]}, {name: one}]", ["RC107", "RC107"]),
         ("[{seed: 3}]", ["RC102"]),
         (f"[{{name: {'x' * 60}}}, {{name: two}}]", ["RC107"]),
         ("[{name: one, sequence: [], extends: a, variables: {}, launch: {}}]", ["RC101"] * 4),

@@ -16,7 +16,7 @@ from tests.compiler.seen_plan import seen_plan
 from tests.recipes import GALLERY
 
 # Models of a minute's training, of which no law says anything.
-SILENT = ("curriculum-readability", "domain-upsampling-cpu", "mixture-linear", "quickstart", "techniques-cpu")
+SILENT = ("curriculum-readability", "domain-upsampling-cpu", "kd-sequence", "mixture-linear", "quickstart", "techniques-cpu")
 
 
 @pytest.fixture(scope="module", params=GALLERY, ids=lambda path: path.stem)

@@ -33,7 +33,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Context, Inputs]:
         against="folder", run=None, fingerprint=None, folder="made/reference", classes="token_frequency", buckets=4
     )
     context, inputs = finished_run(folder, evaluation={"holdout": 0.2, "bias": bias.model_dump()})
-    model = build_untrained(context.plan)
+    model: Any = build_untrained(context.plan)
     with torch.no_grad():  # more certain of some tokens, so that every class is chosen now and then
         model.get_input_embeddings().weight.mul_(3.0)
     model.save_pretrained(folder / "made" / "reference")
@@ -57,7 +57,7 @@ def test_the_metrics_are_those_of_the_models_own_predictions(run: tuple[Context,
     counts = sum(token_counts(context.plan, prepared, cache).values())
     classes = frequency_buckets(counts, 4)
     rows = np.concatenate([batch for result in prepared.values() for batch in heldout_batches(result, 3, cache)])
-    reference = build_untrained(context.plan)
+    reference: Any = build_untrained(context.plan)
     with torch.no_grad():
         reference.get_input_embeddings().weight.mul_(3.0)
     matrices, said = [], []
@@ -82,7 +82,8 @@ def test_the_metrics_are_those_of_the_models_own_predictions(run: tuple[Context,
 def test_a_model_beside_itself_has_no_bias(run: tuple[Context, Inputs], tmp_path: Path) -> None:
     """Golden G1.3 on real weights: exactly 0 in all three."""
     context, inputs = run
-    load_trained(context.plan, context.layout).save_pretrained(tmp_path / "same")
+    trained: Any = load_trained(context.plan, context.layout)
+    trained.save_pretrained(tmp_path / "same")
     values = compare.run(STEP, _changed(context, folder=str(tmp_path / "same")), inputs, context.layout.run)
     assert (values["cev"], values["sde"], values["pie"]) == (0.0, 0.0, 0)
     assert values["accuracy"]["reference"] == values["accuracy"]["model"]

@@ -68,7 +68,7 @@ def plan_of(
         "logging": {"console": False},
         "steps": found,
     }  # fmt: skip
-    return tiny_plan(model=model, **plan, **changes)
+    return tiny_plan(model=model, **{**plan, **changes})
 
 
 def step(kind: str, inputs: list[str], source: str | None = None) -> dict[str, Any]:
