@@ -8,7 +8,7 @@ BIN_NEXT := .venv-next/bin
 STAMP_NEXT := .venv-next/.installed
 PYTEST := -m pytest -q -n auto --dist loadgroup
 
-.PHONY: demo test check fix tree schemas golden test-next bench mutate kill-resume calibration lock clean help
+.PHONY: demo test check fix tree schemas golden test-next bench evidence mutate kill-resume calibration lock clean help
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -69,6 +69,10 @@ bench: $(STAMP) ## the tables of benchmarks/
 	$(BIN)/python -m benchmarks.data_loader scale
 	$(BIN)/python -m benchmarks.stock_mixing
 	$(BIN)/python -m benchmarks.scoring
+	$(BIN)/python -m benchmarks.technique_overhead
+
+evidence: $(STAMP) ## do published findings about compression hold here? three seeds, docs/evidence.md (half an hour)
+	$(BIN)/python -m benchmarks.evidence --write
 
 mutate: $(STAMP) ## 10,000 mutated recipes: a plan or diagnostics, never a traceback
 	$(BIN)/python -m benchmarks.mutate --count 10000

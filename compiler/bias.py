@@ -6,6 +6,7 @@ from typing import Final, Literal, NamedTuple
 
 from compiler.draft import Draft
 from compiler.frontend.suggest import closest
+from compiler.lowering.distillation import same_words
 from compiler.provenance import Because, From, Reason
 from schemas.diagnostics import Diagnostic
 from schemas.evaluation import Bias, BiasClasses, BiasPlan
@@ -149,7 +150,17 @@ def _replicates(draft: Draft, said: Bias) -> tuple[Draft, tuple[RunPlan, ...]]:
 def _comparable(draft: Draft, run: RunPlan, *place: str | int) -> tuple[Diagnostic, ...]:
     """A finding where an earlier run predicts something else than this one."""
     if run.objective.kind == draft.recipe.objective.kind:
-        return ()
+        if draft.is_classifier or run.tokenizer is None or same_words(run, run.tokenizer, draft):
+            return ()
+        return (
+            draft.diagnostic(
+                "RC203",
+                f"the run `{run.run}` has another tokenizer: token ids would mean other words",
+                *_PLACE,
+                *place,
+                help="give both runs one tokenizer: `tokenizer: {kind: pretrained, path: ...}`",
+            ),
+        )
     return (
         draft.diagnostic(
             "RC203",

@@ -1,4 +1,4 @@
-"""Language models that are only read: loaded from a Hugging Face folder, safetensors alone, without any code of theirs."""
+"""Models that are only read: loaded from a folder, safetensors alone, without any code of theirs."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import torch
+from pydantic import ValidationError
+from torch import nn
 
 from runtime.errors import DataError, RunFailed
+from runtime.files import read_json
+from schemas.plan import ResNetPlan
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["hub_folder", "load_frozen", "num_parameters"]
+__all__ = ["described_resnet", "hub_folder", "load_frozen", "load_frozen_resnet", "num_parameters"]
 
 
 @functools.cache
@@ -77,8 +81,9 @@ def load_frozen(folder: Path, what: str) -> PreTrainedModel:
     return cast("PreTrainedModel", model.eval().requires_grad_(False))
 
 
-def _unusable(folder: Path, what: str, reason: str) -> DataError:
-    remedy = "give a Hugging Face folder with config.json and *.safetensors"
+def _unusable(
+    folder: Path, what: str, reason: str, remedy: str = "give a Hugging Face folder with config.json and *.safetensors"
+) -> DataError:
     return DataError("RC401", f"{what} in {folder} can't be loaded: {reason}", remedy)
 
 
@@ -91,3 +96,38 @@ def num_parameters(folder: Path) -> int:
         with safe_open(path, framework="pt") as weights:
             found += sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
     return found
+
+
+def described_resnet(folder: Path, what: str) -> ResNetPlan:
+    """Dimensions of a classifier in a folder that recipec exported.
+
+    Raises:
+        DataError: there is none (RC401).
+    """
+    try:
+        return ResNetPlan.model_validate(read_json(folder / "config.json"))
+    except ValidationError as error:
+        reason = "its config.json is not that of a resnet that recipec exported"
+        raise _unusable(folder, what, reason, "give the export of a classifier's run") from error
+
+
+def load_frozen_resnet(folder: Path, what: str) -> nn.Module:
+    """A classifier in evaluation mode, without gradients, from a folder that recipec exported.
+
+    Raises:
+        DataError: there is no whole model (RC401).
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from runtime.classifier import PlannedResNet
+
+    plan = described_resnet(folder, what)
+    with torch.random.fork_rng(devices=[]):
+        model = PlannedResNet(plan)
+    try:
+        model.load_state_dict(load_file(folder / "model.safetensors"))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise _unusable(folder, what, reason, "give the export of a classifier's run") from error
+    return cast("nn.Module", model.eval().requires_grad_(False))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from runtime import teacher
+from runtime.bias.folder import folder_of_reference
 from runtime.layout import Layout
 from runtime.lineage import trained_key
 from runtime.scoring.models import check_models
@@ -18,7 +19,7 @@ Ahead = tuple[RunPlan, Layout, tuple[str, ...] | None]
 
 
 def preflight(ahead: Sequence[Ahead]) -> None:
-    """Look for starts, teachers and models that score.
+    """Look for starts, teachers, references and models that score.
 
     Args:
         ahead: the runs that are to be done, in order, each with the runs before it.
@@ -32,6 +33,8 @@ def preflight(ahead: Sequence[Ahead]) -> None:
         teacher.check_present(plan, layout)
         folder_of_start(plan, layout.roots)
         check_models(plan, layout.roots)
+        if plan.evaluation.bias is not None and plan.evaluation.bias.against == "folder":
+            folder_of_reference(plan.evaluation.bias, layout.roots)
         trains = any(step.kind == "train" and (chosen is None or step.id in chosen) for step in plan.steps)
         for name in _needed(plan) if trains else ():
             if name not in done_here:

@@ -131,6 +131,11 @@ def _score_facts(values: Mapping[str, Any]) -> str:
     return f"{span}; {values['documents']:,} documents{undefined}, {values['reused_documents']:,} scored before"
 
 
+def _logits_facts(values: Mapping[str, Any]) -> str:
+    kept = f"{values['top_k']:,} logits of each prediction in {values['samples']:,} samples, {format_bytes(values['bytes'])}"
+    return f"{kept}; all others had {values['rest']:.1%} of the probability"
+
+
 def _train_facts(values: Mapping[str, Any]) -> str:
     return (
         f"{values['steps']:,} batches, {format_tokens(values['tokens'])}, loss {values['loss']:.4f}, "
@@ -160,6 +165,7 @@ _FACTS: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
     "tokenizer": lambda values: f"{values['vocab_size']:,} tokens in the vocabulary",
     "prepare": _prepare_facts,
     "score": _score_facts,
+    "logits": _logits_facts,
     "train": _train_facts,
     "compress": _compress_facts,
     "evaluate": _evaluate_facts,

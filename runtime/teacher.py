@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from runtime.data.locate import find_folder
 from runtime.errors import DataError, RunFailed
 from runtime.files import hash_file
-from runtime.frozen import hub_folder, load_frozen, num_parameters
+from runtime.frozen import described_resnet, hub_folder, load_frozen, load_frozen_resnet, num_parameters
 from runtime.layout import Layout
 from runtime.lineage import earlier, plans, reads_like, trained_key
 from runtime.load import load_plan
@@ -134,9 +134,11 @@ def _load(teacher: TeacherPlan, plan: RunPlan, layout: Layout) -> nn.Module:
     from runtime.model import load_trained
 
     if teacher.run is not None:
-        model = cast("nn.Module", load_trained(*earlier(teacher.run, plan, layout)))
+        model = load_trained(*earlier(teacher.run, plan, layout))
     elif teacher.checkpoint is not None:
-        model = cast("nn.Module", load_trained(*_other_run(teacher, layout)))
+        model = load_trained(*_other_run(teacher, layout))
+    elif plan.is_classifier:
+        model = load_frozen_resnet(_folder(teacher, plan, layout), "the teacher").float()
     else:
         model = load_frozen(_folder(teacher, plan, layout), "the teacher").float()
     if not plan.is_classifier:
@@ -190,7 +192,8 @@ def _macs(teacher: TeacherPlan, plan: RunPlan, layout: Layout) -> int:
         return earlier(teacher.run, plan, layout)[0].model.macs_per_token
     if teacher.checkpoint is not None:
         return _other_run(teacher, layout)[0].model.macs_per_token
-    return num_parameters(_folder(teacher, plan, layout))
+    folder = _folder(teacher, plan, layout)
+    return described_resnet(folder, "the teacher").macs if plan.is_classifier else num_parameters(folder)
 
 
 def tokenizer_folder(plan: RunPlan, layout: Layout) -> Path | None:

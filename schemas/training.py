@@ -13,9 +13,9 @@ from schemas.techniques.lora import Lora
 from schemas.units import Time, Tokens, TrainingTime
 
 __all__ = [
-    "Optimizer",
     "LossScale",
     "NormFormat",
+    "Optimizer",
     "OptimizerKind",
     "ParamFormat",
     "Precision",

@@ -91,8 +91,10 @@ def costs_of(draft: Draft, step_seconds: float) -> Costs:
 def saving_of(draft: Draft, step_seconds: float, interval_steps: int) -> Saving:
     """What checkpoints every so many steps, and failures, mean for the draft's run."""
     steps = draft.training.steps
+    # A checkpoint of adapters doesn't repeat the weights that they stand beside.
+    learnt = (f.trainable_parameters for f in draft.fragments if f.trainable_parameters is not None)
     size = checkpoint_bytes(
-        draft.model.num_parameters,
+        min(learnt, default=draft.model.num_parameters),
         _STATES[draft.training.optimizer.kind],
         draft.model.num_parameters * sum(a.kind == "ema" for a in draft.sections["algorithms"]),
     )

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from pydantic import ValidationError
+
 from compiler.draft import Draft
 from compiler.lowering.base import known
-from compiler.pretrained import described, hub_folder
+from compiler.pretrained import described, hub_folder, read_config
 from schemas.diagnostics import DiagnosticsError
 from schemas.fragment import Claim, Fragment, Requirement
 from schemas.plan import ModelPlan, ResNetPlan, RunPlan, TokenizerPlan
@@ -19,7 +21,7 @@ from schemas.techniques.distillation import Distillation, DistillationAlgorithm,
 from schemas.techniques.sequence_length_warmup import SequenceLengthWarmup
 from schemas.units import Time, format_bytes, format_count
 
-__all__ = ["lower"]
+__all__ = ["lower", "same_words"]
 
 _PREVIOUS: Final = "previous"
 # Of a source, what a plan checks or orders by, and not which text it is.
@@ -123,7 +125,15 @@ def _known(teacher: Teacher, key: str, draft: Draft) -> _Known:
     if teacher.checkpoint is not None:
         return _of_run(plan, key, found)
     model = described(found)
-    return _Known(plan, key, None if model is None else model.as_plan())
+    return _Known(plan, key, _resnet(found) if model is None else model.as_plan())
+
+
+def _resnet(folder: Path) -> ResNetPlan | None:
+    """The classifier in a folder that recipec exported; None if there is none."""
+    try:
+        return ResNetPlan.model_validate(read_config(folder))
+    except ValidationError:
+        return None
 
 
 def _of_sequence(name: str, key: str, draft: Draft) -> _Known:
@@ -194,14 +204,14 @@ def _fits(teacher: _Known, draft: Draft) -> Iterator[Requirement]:
     run = teacher.run
     if run is not None and run.tokenizer is not None and not draft.is_classifier:
         yield Requirement(
-            holds=_same_words(run, run.tokenizer, draft),
+            holds=same_words(run, run.tokenizer, draft),
             key=teacher.key,
             message=f"the teacher `{name}` has another tokenizer: token ids would mean other words",
             help="give both runs one tokenizer: `tokenizer: {kind: pretrained, path: ...}`",
         )
 
 
-def _same_words(run: RunPlan, theirs: TokenizerPlan, draft: Draft) -> bool:
+def same_words(run: RunPlan, theirs: TokenizerPlan, draft: Draft) -> bool:
     """Whether a run's tokenizer can be the draft's. One that is trained follows its sources; their shares are not compared."""
     if theirs != draft.tokenizer:
         return False
@@ -236,24 +246,19 @@ def _cacheable(technique: Distillation, draft: Draft) -> Iterator[Requirement]:
         message="kept logits are of whole samples, and `data.curriculum` reshapes these into shorter ones",
         help="truncate: true   # in `data.curriculum`, or delete `cache`",
     )
-    yield Requirement(
-        holds=not draft.is_classifier,
-        key="cache",
-        message="logits are kept of token samples; of images the teacher is run while training",
-        help="delete this line",
-    )
 
 
 def _advice(technique: Distillation, draft: Draft, duty: float) -> tuple[Requirement, ...]:
     """A cache that reads more than the run does."""
-    if technique.cache is None or draft.is_classifier:
+    if technique.cache is None:
         return ()
+    what = "images" if draft.is_classifier else "tokens"
     once, needed = _unique_tokens(draft), duty * draft.batch.total_tokens
     return (
         Requirement(
             holds=once is None or once <= needed,
             key="cache",
-            message=f"the teacher reads all {format_count(once or 0)} tokens of the sources for the cache, and would read "
+            message=f"the teacher reads all {format_count(once or 0)} {what} of the sources for the cache, and would read "
             f"{format_count(needed)} while training",
             help="delete this line, or let the run read its sources more than once",
         ),
@@ -281,7 +286,7 @@ def _reason(technique: Distillation, teachers: list[_Known], draft: Draft, opene
         each = min(technique.cache.top_k, _width(draft.model))
         once = _unique_tokens(draft)
         total = "" if once is None else f", {format_bytes(once * _row_bytes(each, draft))} in all"
-        found += f"; {each} logits of each token kept, {_row_bytes(each, draft)} bytes{total}"
+        found += f"; {each} logits of each prediction kept, {_row_bytes(each, draft)} bytes{total}"
     soft = "" if technique.loss == "mse" else f", temperature {technique.temperature:g}"
     return f"{found}{soft}, weight {technique.weight:g}"
 

@@ -76,7 +76,9 @@ def check_limits(draft: Draft, phases: tuple[PhasePlan, ...]) -> Draft:
 
 def _check_epochs(draft: Draft, phases: tuple[PhasePlan, ...], name: str, drawn: int, unique: float) -> Draft:
     most = draft.recipe.data.sources[name].max_epochs
-    if most is None and draft.is_classifier:  # 90 passes over ImageNet are usual (He et al. 2016): the advice is about text
+    if (
+        most is None and draft.is_classifier
+    ):  # 90 passes over ImageNet are usual (He et al. 2016): the advice is about text
         return draft
     epochs, limit = drawn / unique, most or _USUAL_EPOCHS
     if epochs <= limit:

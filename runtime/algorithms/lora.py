@@ -73,7 +73,7 @@ def adapter_config(spec: LoraAlgorithm, plan: RunPlan) -> LoraConfig:
     )
 
 
-def prepare(spec: LoraAlgorithm, model: nn.Module, plan: RunPlan, weights: Weights | None = None) -> None:  # noqa: ARG001  # the hook's
+def prepare(spec: LoraAlgorithm, model: nn.Module, plan: RunPlan, weights: Weights | None = None) -> None:
     """Freeze all weights, round those of the blocks' layers if the plan says so, and add adapters; B is zero.
 
     The first output is the base's to the last bit. A is drawn from the plan's seed alone; adapters are in fp32.
@@ -93,7 +93,7 @@ def prepare(spec: LoraAlgorithm, model: nn.Module, plan: RunPlan, weights: Weigh
         parameter.requires_grad_(_is_adapter(name))
 
 
-def finish(spec: LoraAlgorithm, model: nn.Module, plan: RunPlan) -> nn.Module:  # noqa: ARG001  # the hook's
+def finish(spec: LoraAlgorithm, model: nn.Module, plan: RunPlan) -> nn.Module:
     """Plain layers with the updates merged; rounded weights become fp32 again first, so that nothing is rounded twice."""
     with quiet():
         from peft.tuners.lora import LoraLayer
@@ -102,7 +102,7 @@ def finish(spec: LoraAlgorithm, model: nn.Module, plan: RunPlan) -> nn.Module:  
         if isinstance(module, LoraLayer):
             base = _plain(cast("nn.Module", module.get_base_layer()))
             with torch.no_grad():
-                delta = module.get_delta_weight(_NAME).to(base.weight)  # type: ignore[operator, arg-type]
+                delta = module.get_delta_weight(_NAME).to(base.weight)
                 cast("nn.Parameter", base.weight).add_(delta)
             _replace(model, name, base)
     for name, module in list(model.named_modules()):
@@ -113,7 +113,7 @@ def finish(spec: LoraAlgorithm, model: nn.Module, plan: RunPlan) -> nn.Module:  
     return model.requires_grad_(True)
 
 
-def build(spec: LoraAlgorithm, plan: RunPlan, layout: Layout) -> None:  # noqa: ARG001  # the contract
+def build(spec: LoraAlgorithm, plan: RunPlan, layout: Layout) -> None:
     """Nothing acts during training: the optimizer has the adapters, and nothing else has gradients."""
 
 

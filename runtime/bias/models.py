@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from runtime import teacher
-from runtime.data.locate import find_folder
+from runtime.bias.folder import folder_of_reference
 from runtime.errors import DataError, RunFailed
 from runtime.frozen import load_frozen
 from runtime.layout import Layout
@@ -21,7 +21,7 @@ from runtime.start import load_start, start_content
 from schemas.evaluation import BiasPlan
 from schemas.plan import RunPlan
 
-__all__ = ["Load", "folder_of_reference", "pins", "reference", "stages"]
+__all__ = ["Load", "pins", "reference", "stages"]
 
 Load = Callable[[], nn.Module]
 """Reads a model when it is its turn: one of them is in memory at a time."""
@@ -80,20 +80,6 @@ def _ships(plan: RunPlan) -> bool:
 
 def _loader(load: Callable[[RunPlan, Layout], nn.Module], plan: RunPlan, layout: Layout) -> Load:
     return lambda: load(plan, layout)
-
-
-def folder_of_reference(bias: BiasPlan, roots: tuple[Path, ...]) -> Path:
-    """The folder of a reference that comes from one.
-
-    Raises:
-        DataError: there is no such folder (RC401).
-    """
-    folder = find_folder(bias.folder or "", roots)
-    if folder is None:
-        looked = ", ".join(str(root) for root in roots)
-        message = f"there is no reference `{bias.folder}`; looked in {looked}"
-        raise DataError("RC401", message, "check `evaluation.bias.against`")
-    return folder
 
 
 def pins(bias: BiasPlan, plan: RunPlan, layout: Layout) -> dict[str, Any]:

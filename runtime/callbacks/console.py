@@ -69,7 +69,9 @@ class ConsoleProgress(Callback):  # type: ignore[misc]  # composer has no types
         if record is not None:
             self._latest = record
             speed = format_count(record["tokens_per_s"])
-            self._facts = f"loss {record['loss']:.4f}  lr {record['lr']:.2e}  {speed} {self._unit}/s{shares(record, self._told)}"
+            self._facts = (
+                f"loss {record['loss']:.4f}  lr {record['lr']:.2e}  {speed} {self._unit}/s{shares(record, self._told)}"
+            )
             heldout = [
                 f"{name.split('/')[1]} {self._measure(name, value)}"
                 for name, value in record.items()

@@ -86,7 +86,9 @@ class Saver(Callback):  # type: ignore[misc]  # composer has no types
         if frozen:
             _check_weights(saved["model"], checkpoint.trained_names(state.model))
         # Without the exclusion Composer evaluates the `repr` of any algorithm of its own that a checkpoint names.
-        state.load_state_dict(saved, logger, strict=not frozen, exclude_algorithms=[name for name, _ in saved["algorithms"]])
+        state.load_state_dict(
+            saved, logger, strict=not frozen, exclude_algorithms=[name for name, _ in saved["algorithms"]]
+        )
         self._ledger.resume(self._found.progress)
         self._random_state = self._found.state["rng"]
         self._found = None

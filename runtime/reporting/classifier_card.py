@@ -28,7 +28,8 @@ def use(plan: RunPlan, classes: Sequence[str]) -> str:
     """Lines that load it with torchvision alone, and what it takes and gives."""
     form, model = plan.data.image, plan.resnet
     assert form is not None
-    code = "\n".join(_lines(model, form))
+    channels_removed = any(spec.kind == "pruning" and spec.method == "structured" for spec in plan.algorithms)
+    code = "\n".join(_lines(model, form, fewer_channels=channels_removed))
     named = f" Classes in the order of the outputs: {', '.join(classes)}." if classes else ""
     return (
         f"```python\n{code}\n```\n\n`predict` takes pixels from 0 to 255, [batch, {form.channels}, {form.size}, {form.size}] "
@@ -37,7 +38,7 @@ def use(plan: RunPlan, classes: Sequence[str]) -> str:
     )
 
 
-def _lines(model: ResNetPlan, form: ImagePlan) -> Iterator[str]:
+def _lines(model: ResNetPlan, form: ImagePlan, *, fewer_channels: bool = False) -> Iterator[str]:
     """Python that builds the network from torchvision's parts and loads the weights."""
     block = "BasicBlock" if model.block == "basic" else "Bottleneck"
     plain = model.width == 64 and len(model.blocks) == 4 and model.depth in _STANDARD
@@ -63,7 +64,14 @@ def _lines(model: ResNetPlan, form: ImagePlan) -> Iterator[str]:
                 made = "torch.nn.Identity()"
             yield f"model.layer{stage + 1} = {made}"
         yield f"model.fc = torch.nn.Linear(model.inplanes, {model.num_classes})"
-    yield 'model.load_state_dict(load_file("model.safetensors"))  # in this folder'
+    if fewer_channels:  # than the network was built with: tensors take their places with the shapes that they have
+        yield 'for name, tensor in load_file("model.safetensors").items():  # in this folder'
+        yield "    layer, _, key = name.rpartition('.')"
+        yield "    layer = model.get_submodule(layer)"
+        yield "    if key in layer._parameters: tensor = torch.nn.Parameter(tensor)"
+        yield "    setattr(layer, key, tensor)"
+    else:
+        yield 'model.load_state_dict(load_file("model.safetensors"))  # in this folder'
     yield "model.eval()"
     mean, std = ([round(value, 6) for value in values] for values in (form.mean, form.std))
     yield f"mean, std = (torch.tensor(values)[:, None, None] for values in ({mean}, {std}))"
@@ -91,7 +99,13 @@ def evaluation(measured: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple
     for name, source in measured["sources"].items():
         before, after = source["untrained"], source["trained"]
         found.append(
-            (name, f"{source['tokens']:,}", f"{before['accuracy']:.2%}", f"{after['accuracy']:.2%}", f"{after['loss']:.4f}")
+            (
+                name,
+                f"{source['tokens']:,}",
+                f"{before['accuracy']:.2%}",
+                f"{after['accuracy']:.2%}",
+                f"{after['loss']:.4f}",
+            )
         )
         classes, table = source["classes"], source["confusion"]
         for number, of_class in enumerate(classes if len(classes) <= _MOST_CLASSES else ()):

@@ -78,7 +78,7 @@ def draw_forms(report: SequenceReport) -> bytes | None:
 
 def _dots(axes: Axes, stages: Sequence[Stage]) -> None:
     """The three forms of each run's model, a little apart; random weights, which would squeeze all others, are left out."""
-    for shift, (form, label, colour) in zip((-0.18, 0.0, 0.18), _FORMS, strict=True):
+    for shift, (form, label, colour) in zip((-0.27, 0.0, 0.27), _FORMS, strict=True):
         known = [
             (number + shift, loss)
             for number, stage in enumerate(stages)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Literal, NamedTuple
 
@@ -13,8 +14,9 @@ __all__ = ["NONE", "Row", "as_text", "rows"]
 
 NONE: Final = "-"
 """What was not measured."""
-_COLUMN: Final = 18
 _LABEL: Final = 24
+_NARROWEST: Final = 14
+_WIDEST: Final = 22
 
 Show = Callable[[float], str]
 
@@ -35,24 +37,28 @@ def rows(report: SequenceReport) -> list[Row]:
 
 def as_text(report: SequenceReport, width: int) -> str:
     """The table in aligned text, at most `width` columns wide (80 or more): as many runs beside each other as fit."""
-    beside = max((width - _LABEL) // _COLUMN, 1)
+    beside = (width - _LABEL) // _NARROWEST
+    column = min(_WIDEST, (width - _LABEL) // min(beside, len(report.stages)))
     blocks = []
     for start in range(0, len(report.stages), beside):
         part = slice(start, start + beside)
-        lines = [_line(report.name if start == 0 else "", [stage.run for stage in report.stages[part]])]
+        lines = _lines(report.name if start == 0 else "", [stage.run for stage in report.stages[part]], column)
         for group, members in itertools.groupby(rows(report), key=lambda row: row.group):
-            lines += ["", group, *(_line(f"  {row.label}", row.cells[part]) for row in members)]
+            lines += ["", group]
+            for row in members:
+                lines += _lines(f"  {row.label}", row.cells[part], column)
         blocks.append("\n".join(lines))
-    together = (
-        f"together  {format_count(report.tokens)} tokens, {format_seconds(report.seconds)}, {format_usd(report.usd)}"
-    )
-    return "\n\n".join([*blocks, together])
+    spent = f"{format_count(report.tokens)} tokens, {format_seconds(report.seconds)}, {format_usd(report.usd)}"
+    return "\n\n".join([*blocks, f"together  {spent}"])
 
 
-def _line(label: str, cells: Sequence[str]) -> str:
-    return (
-        f"{_fit(label, _LABEL):<{_LABEL}}{''.join(f'{_fit(cell, _COLUMN - 2):>{_COLUMN}}' for cell in cells)}".rstrip()
-    )
+def _lines(label: str, cells: Sequence[str], column: int) -> list[str]:
+    """A row; a cell that is too long for its column goes on below."""
+    wrapped = [[_fit(label, _LABEL)], *(textwrap.wrap(cell, column - 1) or [""] for cell in cells)]
+    return [
+        f"{name:<{_LABEL}}{''.join(f'{cell:>{column}}' for cell in found)}".rstrip()
+        for name, *found in itertools.zip_longest(*wrapped, fillvalue="")
+    ]
 
 
 def _fit(text: str, width: int) -> str:
@@ -70,7 +76,7 @@ def _number(value: float | None, show: Show) -> str | None:
 def _runs(stages: Sequence[Stage]) -> Iterator[Row]:
     """What each run was, and what it cost."""
     group = "run"
-    yield _row(group, "starts from", stages, lambda stage: stage.starts_from)
+    yield _row(group, "starts from", stages, lambda stage: stage.starts_from or "random weights")
     yield _row(group, "taught by", stages, lambda stage: ", ".join(stage.teachers))
     yield _row(group, "techniques", stages, lambda stage: ", ".join(stage.techniques).replace("_", " "))
     yield _row(group, "steps", stages, lambda stage: _number(stage.steps, "{:,}".format))
@@ -125,11 +131,12 @@ def _last_loss(stage: Stage, source: str) -> str | None:
 
 def _bias(stages: Sequence[Stage]) -> Iterator[Row]:
     """What single classes paid; a model that is uniformly worse scores 0, so accuracy stands beside."""
-    group = "bias, against its reference"
+    group = "bias by class"
 
     def of(name: str, show: Show) -> Callable[[Stage], str | None]:
         return lambda stage: None if stage.bias is None else _number(getattr(stage.bias, name), show)
 
+    yield _row(group, "compared with", stages, lambda stage: stage.bias and stage.bias.against)
     yield _row(group, "CEV", stages, of("cev", "{:.4g}".format))
     yield _row(group, "SDE", stages, of("sde", "{:.4g}".format))
     yield _row(group, "changed samples (PIE)", stages, of("pie", "{:,}".format))

@@ -30,6 +30,8 @@ Form = Literal["start", "trained", "shipped"]
 FORMAT_VERSION: Final = "1.0"
 """A minor adds, a reader refuses another major."""
 
+_BYTES: Final = {"fp32": 4, "bf16": 2, "fp16": 2}
+
 
 class BeforeAfter(Frozen):
     """A quantity of the trained model, and of the form in which it is shipped; None for what was not measured."""
@@ -50,6 +52,7 @@ class HeldOut(Frozen):
 class BiasStage(Frozen):
     """What compression did to single classes, against a reference; see runtime/bias."""
 
+    against: str
     cev: float | None
     sde: float | None
     pie: int | None
@@ -79,6 +82,7 @@ class Stage(Frozen):
     nonzero: BeforeAfter
     """Weights that aren't zero, in the unit of `parameters`."""
     bytes: BeforeAfter
+    """Of the weights in the format of the export."""
     tokens_per_s: BeforeAfter
     """Of the finished model at inference, on the machine that compressed it."""
     sources: dict[str, HeldOut]
@@ -156,7 +160,7 @@ def _stage(plan: RunPlan, layout: Layout) -> Stage:
         training_tokens_per_s=train.get("tokens_per_s"),
         parameters=_pair(small, "parameters", plan.model.num_parameters),
         nonzero=_pair(small, "nonzero"),
-        bytes=_pair(small, "bytes"),
+        bytes=_pair(small, "bytes", plan.model.num_parameters * _BYTES[plan.checkpoints.export_dtype]),
         tokens_per_s=_pair(small, "tokens_per_s"),
         sources={name: _heldout(values) for name, values in evaluated.get("sources", {}).items()},
         bias=_bias(compared) if "cev" in compared else None,
@@ -210,6 +214,7 @@ def _heldout(values: Mapping[str, Any]) -> HeldOut:
 def _bias(values: Mapping[str, Any]) -> BiasStage:
     right = values.get("accuracy") or {}
     return BiasStage(
+        against=str(values.get("against", "")),
         cev=values.get("cev"),
         sde=values.get("sde"),
         pie=values.get("pie"),

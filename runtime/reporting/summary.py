@@ -82,8 +82,8 @@ def _images(evaluation: EvaluationReport, width: int) -> Iterator[str]:
     yield _line("held-out images", "images", "accuracy", "    loss", label)
     for name, source in evaluation.sources.items():
         before, after = source.untrained, source.trained
-        right = f"{before.accuracy or 0.0:.1%} -> {after.accuracy or 0.0:.1%}"
-        yield _line(f"  {name}", f"{source.tokens:,}", right, f"    {before.loss:.3f} -> {after.loss:.3f}", label)
+        was = f"    {after.loss:.3f}, was {before.accuracy or 0.0:.1%}"
+        yield _line(f"  {name}", f"{source.tokens:,}", f"{after.accuracy or 0.0:.1%}", was, label)
         for wrong, images, total in _weakest(source):
             yield _line(f"    class {wrong}", f"{total:,}", f"{images / total:.1%}", "", label)
 

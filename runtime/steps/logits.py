@@ -64,19 +64,20 @@ def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str,
     device = torch.device("cuda" if torch.cuda.is_available() and plan.hardware.gpu != "cpu" else "cpu")
     teachers = [nn.Module.to(teacher, device) for teacher in load_teachers(spec, plan, layout)]
     samples, size = int(prepared.values["train"]["samples"]), plan.training.microbatch
-    k, width = min(int(spec.top_k or 1), plan.decoder.vocab_size), plan.decoder.vocab_size
+    width = plan.resnet.num_classes if plan.is_classifier else plan.decoder.vocab_size
+    k, positions = min(int(spec.top_k or 1), width), 1 if plan.is_classifier else plan.data.sequence_length
     batches = tqdm(
-        _batches(prepared, layout.cache, size),
+        _batches(prepared, plan, layout.cache),
         f"teachers on {step.source}",
         -(-samples // size),
         leave=False,
         disable=not sys.stderr.isatty(),
     )
     written, left = 0, 0.0
-    with RowWriter(folder, positions=plan.data.sequence_length, k=k, width=width) as rows, torch.no_grad():
+    with RowWriter(folder, positions=positions, k=k, width=width) as rows, torch.no_grad():
         for batch in batches:
             with autocast(plan.precision, device):
-                found = _said(spec, teachers, {"input_ids": batch.to(device)}, k)
+                found = _said(spec, teachers, {name: values.to(device) for name, values in batch.items()}, k)
             left += float(found.rest.double().sum())
             written += rows.write(found)
     write_manifest(folder)
@@ -85,7 +86,7 @@ def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str,
         "samples": written,
         "top_k": k,
         "bytes": folder_size(folder),
-        "rest": left / max(1, written * plan.data.sequence_length),
+        "rest": left / max(1, written * positions),
     }
 
 
@@ -98,17 +99,22 @@ def _said(spec: DistillationAlgorithm, teachers: list[Any], batch: dict[str, tor
     return top_k(logits, k, spec.temperature)
 
 
-def _batches(prepared: Result, cache: Path, size: int) -> Iterator[torch.Tensor]:
-    """Train samples in their order, [up to size, sequence_length] int64."""
+def _batches(prepared: Result, plan: RunPlan, cache: Path) -> Iterator[dict[str, torch.Tensor]]:
+    """Train samples in their order as a model takes them, a micro-batch at a time."""
     import numpy as np
     import torch
 
     from runtime.heldout import read_samples
+    from runtime.images.batches import heldout_batches
 
+    if plan.is_classifier:
+        for images in heldout_batches(prepared, plan, cache, "train"):
+            yield {"pixel_values": images["pixel_values"]}
+        return
     column = str(prepared.values.get("column", "tokens"))
     samples = read_samples(prepared.values["train"], prepared.folder, column, cache)
-    while batch := list(itertools.islice(samples, size)):
-        yield torch.from_numpy(np.stack(batch))
+    while batch := list(itertools.islice(samples, plan.training.microbatch)):
+        yield {"input_ids": torch.from_numpy(np.stack(batch))}
 
 
 def _spec(plan: RunPlan) -> DistillationAlgorithm:

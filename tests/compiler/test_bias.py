@@ -130,3 +130,11 @@ def test_a_later_run_is_no_reference(tmp_path: Path) -> None:
     text = MINIMAL + "sequence: [{name: a, evaluation: {bias: b}}, {name: b, seed: 2}]\n"
     (error,) = _errors(text, tmp_path)
     assert "the run `b` comes no earlier" in error.message
+
+
+def test_a_run_with_another_tokenizer_is_no_reference(tmp_path: Path) -> None:
+    """Token ids that mean other words are told before anything runs, not after the training."""
+    text = MINIMAL + "sequence: [{name: a}, {name: b, tokenizer: {vocab_size: 1024}, evaluation: {bias: a}}]\n"
+    (error,) = _errors(text, tmp_path)
+    assert error.code == "RC203"
+    assert "the run `a` has another tokenizer" in error.message

@@ -144,6 +144,12 @@ def test_limits_of_the_top_level_hold_for_all_runs(tmp_path: Path, cap: str, low
     assert (totals.max_cost_usd, totals.max_seconds) == ((9.0, None) if cap == "max_cost" else (None, 9 * 3600.0))
 
 
+def test_one_run_that_alone_exceeds_the_limit_of_all(tmp_path: Path) -> None:
+    """Is told by the sum, once, rather than once a run."""
+    (found,) = compile_text(THREE, tmp_path, "budget.max_cost=$0.01").findings
+    assert "the 3 runs take" in found.message
+
+
 def test_a_limit_of_a_run_holds_for_that_run(tmp_path: Path) -> None:
     """It is the run's own, with changes that would meet it."""
     (found,) = compile_text(THREE, tmp_path, "sequence.b.budget.max_hours=60s").findings

@@ -105,10 +105,15 @@ def run_plan(plan: RunPlan, folder: Path, *arguments: str) -> int:
         return command.main([str(path), "--root", str(folder), "--runs", str(folder / "runs"), *arguments])
 
 
-def start_process(plan: RunPlan, folder: Path, *arguments: str, kill: str = "") -> subprocess.CompletedProcess[str]:
-    """The same as a process of its own, which kills itself where `kill` says."""
+def start_process(
+    plan: RunPlan, folder: Path, *arguments: str, kill: str = "", ranks: int = 1
+) -> subprocess.CompletedProcess[str]:
+    """The same as a process of its own, which kills itself where `kill` says, or as several under torchrun."""
     path = write_plan(plan, folder / "job" / "plan.yaml")
-    command = [sys.executable, "-m", "tests.runtime.sequence_case", str(folder), str(path), *arguments]
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"] if ranks > 1 else []
+    # `--`: torchrun would take `--run` for its own `--run-path`.
+    module = ["-m", "--", "tests.runtime.sequence_case"] if ranks > 1 else ["-m", "tests.runtime.sequence_case"]
+    command = [sys.executable, *launcher, *module, str(folder), str(path), *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", KILL: kill}
     root = Path(__file__).parents[2]
     return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=root, check=False, timeout=300)

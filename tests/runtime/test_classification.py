@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import subprocess
 import sys
@@ -89,6 +91,27 @@ def test_books_count_images(folder: Path) -> None:
     last = metrics(plan, folder)[-1]
     assert {"heldout/digits/loss", "heldout/digits/accuracy"} <= last.keys()
     assert flops_per_token(plan.model, 1) == 6 * plan.resnet.macs
+
+
+def test_two_ranks_train_on_the_same_images(folder: Path) -> None:
+    """With group norm, which looks at one image alone, two ranks of half a batch follow one rank of the whole."""
+    plan = plan_of(name="ranks", model=resnet(norm="group"), training={"microbatch": 16})
+    alone = train(plan, folder)
+    both = plan.model_copy(update={"name": "ranks-both"})
+    (folder / "plan.json").write_text(both.model_dump_json(by_alias=True))
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command = [sys.executable, *torchrun, "-m", "tests.runtime.images.case", str(folder), str(folder / "plan.json")]
+    inherited = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE", "NODE_RANK")}
+    found = subprocess.run(
+        command, cwd=Path(__file__).parents[2], env={**inherited, "OMP_NUM_THREADS": "1"}, check=True, timeout=240,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    together = json.loads(found.stdout.splitlines()[-1])
+    assert together["world_size"] == 2
+    assert together["samples_per_source"] == alone["samples_per_source"]
+    lines, ours = metrics(both, folder), metrics(plan, folder)
+    for name in ("loss", "heldout/digits/loss", "heldout/digits/accuracy"):
+        assert lines[-1][name] == pytest.approx(ours[-1][name], rel=1e-3)
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from runtime.algorithms import distillation
 from runtime.algorithms.distillation import DistilledLoss, Gate
 from runtime.errors import DataError, RunFailed
 from runtime.model import build_untrained, load_trained
+from runtime.record import Record, write_record
 from runtime.steps import train as train_step
 from runtime.steps.base import Context
 from schemas.plan import RunPlan
@@ -42,11 +43,16 @@ def taught_plan(
     return plan_of(STEPS, name=name, algorithms=[spec(**said), *others], training=training or {})
 
 
+def saved(model: Any, folder: Path) -> None:
+    """A model as the folder of a teacher."""
+    model.save_pretrained(folder)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with two teachers, tiny models of other seeds."""
     for number, name in enumerate(("teacher", "other")):
-        build_untrained(plan_of(seed=90 + number)).save_pretrained(tmp_path / name)
+        saved(build_untrained(plan_of(seed=90 + number)), tmp_path / name)
     return tmp_path
 
 
@@ -161,7 +167,12 @@ def test_the_teacher_is_no_part_of_what_is_trained(folder: Path, monkeypatch: py
     """It has no gradients, its weights stay, and neither optimizer nor checkpoint holds it."""
     made: list[DistilledLoss] = []
     original = distillation.build
-    monkeypatch.setattr(distillation, "build", lambda *said: made.append(original(*said)) or made[-1])
+
+    def build(*said: Any) -> DistilledLoss:
+        made.append(original(*said))
+        return made[-1]
+
+    monkeypatch.setattr(distillation, "build", build)
     plan, plain = taught_plan(), plan_of(STEPS, name="plain")
     train(plan, folder)
     train(plain, folder)
@@ -179,20 +190,40 @@ def test_the_teacher_is_no_part_of_what_is_trained(folder: Path, monkeypatch: py
     assert dict(states[0]["algorithms"]) == {"DistilledLoss": {}}
 
 
-def test_beside_an_average_and_clipping(folder: Path) -> None:
-    """Terms of the loss go with what acts on weights and gradients, and a resume is still exact."""
-    others = (
-        {"kind": "gradient_clipping", "window": {"start_token": 0, "end_token": STEPS * BATCH}, "clipping": "norm",
-         "threshold": 0.1},
-        {"kind": "ema", "window": {"start_token": BATCH, "end_token": STEPS * BATCH}, "smoothing": 0.7,
-         "update_interval_steps": 1},
-    )  # fmt: skip
+LATER = {"start_token": 2 * BATCH, "end_token": 6 * BATCH}
+OTHERS: dict[str, dict[str, Any]] = {
+    "pruning": {"kind": "pruning", "window": LATER, "sparsity": 0.5, "scope": "layer", "interval_steps": 1},
+    "rounding": {
+        "kind": "quantization", "window": {"start_token": 2 * BATCH, "end_token": STEPS * BATCH}, "mode": "qat",
+        "weights": "int8", "granularity": "channel", "group_size": None, "activations": "none", "exclude": [],
+    },
+    "clipping": {
+        "kind": "gradient_clipping", "window": {"start_token": 0, "end_token": STEPS * BATCH}, "clipping": "norm",
+        "threshold": 0.1,
+    },
+    "average": {
+        "kind": "ema", "window": {"start_token": BATCH, "end_token": STEPS * BATCH}, "smoothing": 0.7,
+        "update_interval_steps": 1,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("names", [("clipping", "average"), ("pruning", "rounding", "average")])
+def test_beside_what_acts_on_weights_and_gradients(folder: Path, names: tuple[str, ...]) -> None:
+    """The term teaches on the same steps, changes the losses, and a resume is exact."""
+    others = [OTHERS[name] for name in names]
     plan, other = taught_plan("straight", *others), taught_plan("stopped", *others)
-    train(plan, folder)
+    plain = plan_of(STEPS, name="plain", algorithms=others)
+    for each in (plan, plain):
+        train(each, folder)
     with interrupted_after(4):
         train(other, folder)
     train(other, folder)
     assert shown(other, folder) == shown(plan, folder)
+    assert taught_steps(plan, folder) == [1, 2, 3, 4, 5]
+    losses = [[line["loss"] for line in metrics(each, folder)] for each in (plan, plain)]
+    assert losses[0][:2] == losses[1][:2]
+    assert losses[0][2:] != losses[1][2:]
 
 
 def test_ranks_agree_on_gate_and_teacher(folder: Path) -> None:
@@ -227,7 +258,7 @@ def test_a_finished_run_teaches_the_next(folder: Path) -> None:
     train(first, folder)
     train(second, folder)
     assert taught_steps(second, folder) == [1, 2, 3, 4, 5]
-    load_trained(first, layout_of(first, folder)).save_pretrained(folder / "exported")
+    saved(load_trained(first, layout_of(first, folder)), folder / "exported")
     same = taught_plan("same", teachers=[{"folder": "exported"}])
     train(same, folder)
     assert [line["loss"] for line in metrics(same, folder)] == [line["loss"] for line in metrics(second, folder)]
@@ -288,11 +319,47 @@ def test_teachers_that_are_missing_or_do_not_fit_are_refused(folder: Path) -> No
     wide = build_untrained(
         plan_of(model={"vocab_size": 640, "num_parameters": 30_816, "num_embedding_parameters": 20_480})
     )
-    wide.save_pretrained(folder / "wide")
+    saved(wide, folder / "wide")
     with pytest.raises(DataError, match="has 640 tokens, the model 512"):
         built(taught_plan(teachers=[{"folder": "wide"}]))
-    build_untrained(plan_of(model={"max_sequence_length": 32})).save_pretrained(folder / "short")
+    saved(build_untrained(plan_of(model={"max_sequence_length": 32})), folder / "short")
     with pytest.raises(DataError, match="reads 32 tokens at once, and samples have 64"):
         built(taught_plan(teachers=[{"folder": "short"}]))
     with pytest.raises(RunFailed, match="can't be had from the hub"):
         built(taught_plan(teachers=[{"hub": "nobody/nothing"}]))
+
+
+def test_classifiers_learn_from_runs_and_exports(tmp_path: Path) -> None:
+    """A finished run teaches, or its export; another number of classes is refused."""
+    from runtime.model_files import write_loadable
+    from tests.runtime.images import case
+
+    first = case.plan_of(6, name="tiny-first", seed=5).model_copy(update={"run": "first"})
+    case.train(first, tmp_path)
+    (tmp_path / "exported").mkdir()
+    write_loadable(load_trained(first, case.layout_of(first, tmp_path)), tmp_path / "exported", first)
+
+    def taught(name: str, teacher: dict[str, Any], **changes: Any) -> RunPlan:
+        window = {"start_token": 0, "end_token": 4 * 32}
+        said = spec(teachers=[teacher], window=window, loss=changes.pop("loss", "kl"))
+        plan = case.plan_of(6, name=name, algorithms=[said], **changes)
+        return plan.model_copy(update={"run": name, "earlier": (first,)})
+
+    record = Record(kind="train", key="a" * 64, inputs={}, seconds=1.0, reused=False, values={"status": "finished"})
+    write_record(case.layout_of(first, tmp_path).step_result("train"), record)
+    plans = [taught("from-run", {"run": "first"}), taught("from-folder", {"folder": "exported"})]
+    for plan in plans:
+        case.train(plan, tmp_path)
+    lines = [case.metrics(plan, tmp_path) for plan in plans]
+    assert [line["loss"] for line in lines[0]] == [line["loss"] for line in lines[1]]
+    assert [line["step"] for line in lines[0] if "loss/distillation" in line] == [1, 2, 3, 4]
+
+    def built(plan: RunPlan) -> None:
+        distillation.build(cast("DistillationAlgorithm", plan.algorithms[0]), plan, case.layout_of(plan, tmp_path))
+
+    wrong = taught("wrong", {"folder": "exported"}, model=case.resnet(num_classes=7))
+    with pytest.raises(DataError, match="has 10 classes, the model 7"):
+        built(wrong)
+    (tmp_path / "exported" / "config.json").write_text("{}")
+    with pytest.raises(DataError, match="not that of a resnet"):
+        built(plans[1])

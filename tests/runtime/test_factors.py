@@ -73,7 +73,7 @@ def test_two_layers_at_full_rank_are_the_one(layer: nn.Module, shape: tuple[int,
     two.set_factors(*factors_of(matrix, min(matrix.shape)))
     x = torch.randn(shape)
     assert torch.allclose(two(x), layer(x), atol=1e-5)
-    assert two.product.shape == layer.weight.shape  # type: ignore[union-attr]
+    assert two.product.shape == layer.weight.shape
     assert torch.allclose(two.product, layer.weight, atol=1e-5)  # type: ignore[arg-type]
 
 

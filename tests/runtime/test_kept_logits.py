@@ -14,6 +14,7 @@ from runtime.data.teacher_rows import TeacherRows, of_batch, stack
 from runtime.divergence import top_k
 from runtime.errors import DataError, RunFailed
 from runtime.model import build_untrained, load_trained
+from runtime.record import Record, write_record
 from runtime.steps import logits
 from runtime.steps import train as train_step
 from runtime.steps.base import Context, Result
@@ -38,12 +39,16 @@ def kept_plan(
     return plan_of(STEPS, name=name, algorithms=[*others, spec])
 
 
+def saved(model: Any, folder: Path) -> None:
+    """A model as the folder of a teacher."""
+    model.save_pretrained(folder)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with a teacher whose logits differ by more than those of an untrained model."""
-    model = build_untrained(plan_of(seed=90, model={"init_std": 0.3}))
-    model.save_pretrained(tmp_path / "teacher")
-    build_untrained(plan_of(seed=91, model={"init_std": 0.3})).save_pretrained(tmp_path / "other")
+    for number, name in enumerate(("teacher", "other")):
+        saved(build_untrained(plan_of(seed=90 + number, model={"init_std": 0.3})), tmp_path / name)
     return tmp_path
 
 
@@ -94,7 +99,7 @@ def test_rows_are_the_teachers_largest_parts_in_the_samples_order(folder: Path) 
             with torch.no_grad():
                 expected = top_k(teacher(input_ids=torch.from_numpy(samples[number])[None]).logits, 9, 2.0)
             ids, scores, rest = rows[number]
-            assert (ids.dtype, scores.dtype, rest.dtype) == (np.uint16, np.float16, np.float32)
+            assert [str(each.dtype) for each in (ids, scores, rest)] == ["uint16", "float16", "float32"]
             assert ids.tolist() == expected.ids[0].tolist()
             np.testing.assert_allclose(scores, expected.scores[0], rtol=1e-3, atol=1e-3)
             np.testing.assert_allclose(rest, expected.rest[0], atol=1e-5)
@@ -186,7 +191,7 @@ def test_another_teacher_or_temperature_is_another_folder(folder: Path) -> None:
     assert key(weight=0.9, every=3, window={"start_token": BATCH, "end_token": 2 * BATCH}) == plain
     for changed in ({"top_k": 9}, {"temperature": 3.0}, {"loss": "reverse_kl"}, {"teachers": [{"folder": "other"}]}):
         assert key(**changed) != plain
-    build_untrained(plan_of(seed=92)).save_pretrained(folder / "teacher")
+    saved(build_untrained(plan_of(seed=92)), folder / "teacher")
     assert key() != plain
 
 
@@ -205,5 +210,43 @@ def test_damaged_rows_stop_the_training(folder: Path) -> None:
     with pytest.raises(DataError, match="row 3 of"):
         TeacherRows(place)[3]
     (place / "index.json").unlink()
-    with pytest.raises(DataError, match="index.json is missing or damaged"):
+    with pytest.raises(DataError, match=r"index\.json is missing or damaged"):
         TeacherRows(place)
+
+
+def test_logits_of_images_are_kept(tmp_path: Path) -> None:
+    """One position a sample; with all ten classes kept, a classifier learns as from the live teacher."""
+    from tests.runtime.images import case
+
+    first = case.plan_of(6, name="tiny-first", seed=5).model_copy(update={"run": "first"})
+    case.train(first, tmp_path)
+
+    def taught(name: str, k: int | None) -> RunPlan:
+        said = {
+            "kind": "distillation", "window": {"start_token": 0, "end_token": 4 * 32}, "temperature": 2.0, "weight": 0.5,
+            "teachers": [{"run": "first", "fingerprint": first.fingerprint}], "top_k": k,
+        }  # fmt: skip
+        return case.plan_of(6, name=name, algorithms=[said]).model_copy(update={"run": name, "earlier": (first,)})
+
+    layout = case.layout_of(first, tmp_path)
+    record = Record(kind="train", key="a" * 64, inputs={}, seconds=1.0, reused=False, values={"status": "finished"})
+    write_record(layout.step_result("train"), record)
+    live, plan = taught("live", None), taught("kept", 10)
+    case.train(live, tmp_path)
+    inputs = case.prepared(plan, tmp_path)
+    step = Step(id="logits-digits", kind="logits", inputs=("prepare-digits",), source="digits", devices=1, seconds=1.0)
+    place = tmp_path / "logits"
+    place.mkdir()
+    there = case.layout_of(plan, tmp_path)
+    steps = (*plan.steps[:1], step, *plan.steps[1:])
+    context = Context(plan.model_copy(update={"steps": steps}), there)
+    values = logits.run(step, context, inputs, place)
+    assert values["samples"] == inputs["prepare-digits"].values["train"]["samples"]
+    there.run.mkdir(parents=True)
+    train_ = next(each for each in plan.steps if each.kind == "train")
+    train_step.run(train_, context, {**inputs, step.id: Result(step.id, "9" * 64, place, values)}, there.run)
+    one, other = (case.metrics(each, tmp_path) for each in (live, plan))
+    assert sum("loss/distillation" in line for line in one) == 4
+    for left, right in zip(one, other, strict=True):
+        assert left["loss"] == pytest.approx(right["loss"], abs=1e-4)
+        assert left.get("loss/distillation") == pytest.approx(right.get("loss/distillation"), abs=1e-4)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import torch
@@ -22,6 +22,9 @@ from schemas.techniques.low_rank import LowRankAlgorithm
 from tests.runtime.interruption import interrupted_after
 from tests.runtime.sparsity import models
 from tests.runtime.training_case import layout_of, plan_of, train
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 MEASURES: dict[str, dict[str, Any]] = {
@@ -54,7 +57,7 @@ def with_earlier(first: RunPlan, **changes: Any) -> RunPlan:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with weights to begin with."""
-    build_untrained(plan_of(seed=99)).save_pretrained(tmp_path / "base")
+    cast("PreTrainedModel", build_untrained(plan_of(seed=99))).save_pretrained(tmp_path / "base")
     return tmp_path
 
 

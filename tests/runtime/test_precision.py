@@ -39,9 +39,13 @@ def weights_of(plan: RunPlan, folder: Path) -> dict[str, torch.Tensor]:
 def test_names_of_the_formats() -> None:
     """fp8 is bf16 with other linear layers; FSDP gathers in the format of products and keeps buffers exact."""
     names = {c: precision.composer_precision(PrecisionPlan(param="fp32", compute=c, reduce="fp32"), on_gpu=True)
-             for c in ("fp32", "bf16", "fp16")}  # type: ignore[arg-type]  # fmt: skip
+             for c in ("fp32", "bf16", "fp16")}  # fmt: skip
     assert names == {"fp32": "fp32", "bf16": "amp_bf16", "fp16": "amp_fp16"}
-    assert precision.fsdp_mixed_precision(FP8) == {"param_dtype": "bf16", "buffer_dtype": "fp32", "reduce_dtype": "fp32"}
+    assert precision.fsdp_mixed_precision(FP8) == {
+        "param_dtype": "bf16",
+        "buffer_dtype": "fp32",
+        "reduce_dtype": "fp32",
+    }
     with pytest.raises(RunFailed, match="computes in fp8, and torch sees no GPU"):
         precision.composer_precision(FP8, on_gpu=False)
 

@@ -151,6 +151,23 @@ def test_several_processes_train_one_run(
     assert "several processes train one run" in capsys.readouterr().err
 
 
+def test_two_ranks_begin_with_the_same_weights(tmp_path: Path) -> None:
+    """As launch scripts do it: data and the first run in one process, the second run's training under torchrun."""
+    plan = two()
+    one, several = tmp_path / "one", tmp_path / "several"
+    for folder in (one, several):
+        assert run_plan(plan, folder, "--run", "first") == 0
+        assert run_plan(plan, folder, "--run", "second", "--steps", "before-train") == 0
+    assert run_plan(plan, one, "--run", "second", "--steps", "train") == 0
+    trained = start_process(plan, several, "--run", "second", "--steps", "train", ranks=2)
+    assert trained.returncode == 0, trained.stderr
+    second = lineage.plans(plan)[1]
+    found = [json.loads(layout_of(second, f).step_result("train").read_text())["values"] for f in (one, several)]
+    assert [values["world_size"] for values in found] == [1, 2]
+    assert found[0]["initial_loss"] == pytest.approx(found[1]["initial_loss"], rel=1e-6)
+    assert found[0]["loss"] == pytest.approx(found[1]["loss"], rel=1e-5)
+
+
 def test_what_a_later_run_lacks_is_told_before_the_first_begins(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

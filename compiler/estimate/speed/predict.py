@@ -101,7 +101,7 @@ def speed(w: Workload, *, measured_mfu: float | None = None, site: Site | None =
     parts = _with_extra(w, step_parts(work_of(w), rates_of(w, factors()))).as_dict()
     tokens = w.tokens_per_step / w.layout.devices
     flops = model_flops_per_token(w) / peak_rate(w)
-    ideal = tokens * flops * (1 + _extra_share(w))
+    ideal = tokens * flops * (1 + _extra_share(w) - _frozen_share(w))
     if w.device.is_cpu:
         parts = _scaled(parts, ideal / _MFU_CPU)
     if measured_mfu is not None:
@@ -130,6 +130,11 @@ def _scaled(parts: dict[str, float], length: float) -> dict[str, float]:
 def _extra_share(w: Workload) -> float:
     """FLOPs that techniques add (or take), as a share of the model's own."""
     return max(-0.9, w.extra_flops_per_token / model_flops_per_token(w))
+
+
+def _frozen_share(w: Workload) -> float:
+    """FLOPs of weight gradients that frozen weights don't have (2 of 6 N), as a share of the model's own; parts know it."""
+    return 2.0 * w.shape.active_parameters * (1.0 - w.numerics.trainable) / model_flops_per_token(w)
 
 
 def _with_extra(w: Workload, parts: Parts) -> Parts:

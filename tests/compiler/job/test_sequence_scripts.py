@@ -46,7 +46,7 @@ def test_several_processes_train_run_after_run(tmp_path: Path) -> None:
     python, log = record(tmp_path)
     done = run_local(job, tmp_path, RECIPEC_PYTHON=str(python), NPROC="2")
     assert (done.returncode, done.stderr) == (0, "")
-    train = "runtime.torchrun --standalone --nproc_per_node 2 runtime --steps train --run"
+    train = "runtime.torchrun --standalone --nproc_per_node 2 -- runtime --steps train --run"
     assert calls(log) == [
         line
         for name in ("first", "last")

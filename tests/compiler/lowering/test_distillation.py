@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -209,7 +209,7 @@ def test_kept_logits_take_no_teacher_into_the_training(tmp_path: Path) -> None:
     assert kept.estimate.memory_parts.get("techniques", 0) == 0 < live.estimate.memory_parts["techniques"]
     assert kept.estimate.step_parts["matmul"] < live.estimate.step_parts["matmul"]
     assert spec_of(kept).row_bytes(2048) == 32 * 4 + 4
-    assert "32 logits of each token kept, 132 bytes, 653 MB in all" in kept.provenance["algorithms[0]"].reason
+    assert "32 logits of each prediction kept, 132 bytes, 653.4 MB in all" in kept.provenance["algorithms[0]"].reason
 
 
 def test_a_cache_that_reads_more_than_the_run_is_warned_of(tmp_path: Path) -> None:
@@ -247,4 +247,4 @@ def test_kept_logits_of_samples_that_are_cut_up_are_refused(tmp_path: Path) -> N
     assert refused(text, tmp_path, warmup % "true") == []
     (found,) = refused(text, tmp_path, warmup % "false")
     assert "`data.curriculum` reshapes these into shorter ones" in found[2]
-    assert cast("str", found[1]) == "distillation.cache"
+    assert found[1] == "distillation.cache"

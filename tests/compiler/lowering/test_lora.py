@@ -110,7 +110,10 @@ def test_targets_are_resolved_by_family(tmp_path: Path, family: str, targets: st
     ("change", "words"),
     [
         (("    model: {start: {run: previous}}\n", ""), "beside random weights learn next to nothing"),
-        (("rank: 8", "rank: 8, targets: [gat_proj]"), "`gat_proj` is no linear layer of llama's blocks; did you mean `gate_proj`"),
+        (
+            ("rank: 8", "rank: 8, targets: [gat_proj]"),
+            "`gat_proj` is no linear layer of llama's blocks; did you mean `gate_proj`",
+        ),
     ],
 )
 def test_adapters_that_can_not_work_are_refused(tmp_path: Path, change: tuple[str, str], words: str) -> None:

@@ -101,6 +101,19 @@ def test_adapters_need_no_gradients_of_frozen_weights(tmp_path: Path) -> None:
     assert 0.60 < lora.estimate.step_parts["matmul"] / full.estimate.step_parts["matmul"] < 0.75
 
 
+@pytest.mark.parametrize("said", ["hardware={gpu: cpu}", "hardware={gpu: h100-sxm-80gb, count: 8, mfu: 0.4}"])
+def test_adapters_save_time_also_where_an_mfu_says_it(said: str, tmp_path: Path) -> None:
+    """A step's length from FLOPs over the peak follows the FLOPs that are left."""
+    small = SERVED.replace("size: 1.3B", "size: 20M").replace("data:", "tokenizer: {vocab_size: 2048}\ndata:")
+    lora = plan_text(small + TUNED % "adapter: {kind: lora, rank: 4}", tmp_path, said, "budget={tokens: 1B tok}")
+    row, steps = _row(lora, "lora"), lora.estimate.step_parts
+    share = row.train_flops / lora.budget.train_flops
+    full = sum(steps.values()) - row.hours * 3600 / lora.training.steps
+    assert -0.33 < share < -0.25
+    # Attention over 2,048 positions is no part of 6 N, so the step saves a smaller share.
+    assert share < sum(steps.values()) / full - 1 < share / 4
+
+
 def test_four_bit_bases_are_small(tmp_path: Path) -> None:
     """QLoRA keeps frozen weights in about half a byte."""
     full, nf4 = (
@@ -109,6 +122,23 @@ def test_four_bit_bases_are_small(tmp_path: Path) -> None:
     )
     assert nf4["parameters"] < 0.3 * full["parameters"]
     assert nf4["optimizer"] == full["optimizer"]
+
+
+def test_factors_take_the_place_of_weights(tmp_path: Path) -> None:
+    """Weights, gradients and states of what is left; FLOPs saved in full, once; the shipped model has the same count."""
+    said = "compression: [{kind: low_rank, parameters: 0.5}]"
+    tuned = "sequence: [{name: base}, {name: small, model: {start: {run: base}}, %s}]\n"
+    small, whole = (plan_text(SERVED + tuned % text, tmp_path) for text in (said, "seed: 2"))
+    row, shipped, n = _row(small, "low_rank"), small.shipped, whole.model.num_parameters
+    assert shipped is not None
+    left = shipped.num_parameters / n
+    assert 0.5 < left < 0.65
+    for part in ("parameters", "gradients", "optimizer"):
+        assert small.estimate.memory_parts[part] / whole.estimate.memory_parts[part] == pytest.approx(left, rel=1e-3)
+    assert row.train_flops / small.budget.train_flops == pytest.approx(left - 1, rel=1e-3)
+    assert shipped.inference_flops_per_token == pytest.approx(2 * shipped.num_parameters)
+    assert shipped.inference_usd / shipped.dense_inference_usd == pytest.approx(left)
+    assert row.hours < 0
 
 
 def test_int8_halves_the_file_and_moves_the_optimum(tmp_path: Path) -> None:

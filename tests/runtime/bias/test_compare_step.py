@@ -15,6 +15,7 @@ from runtime.bias.metrics import cev, changes, sde
 from runtime.bias.rates import confusion, rates
 from runtime.errors import DataError, RunFailed
 from runtime.model import build_untrained, load_trained
+from runtime.preflight import preflight
 from runtime.steps import compare
 from runtime.steps.base import Context, Inputs
 from schemas.plan import Step
@@ -118,6 +119,9 @@ def test_a_reference_that_is_not_there(run: tuple[Context, Inputs]) -> None:
     with pytest.raises(DataError, match="there is no reference `made/nothing`") as caught:
         compare.run(STEP, _changed(context, folder="made/nothing"), inputs, context.layout.run)
     assert caught.value.code == "RC401"
+    missing = _changed(context, folder="made/nothing")
+    with pytest.raises(DataError, match="there is no reference"):  # before the first step, not after the training
+        preflight([(missing.plan, missing.layout, None)])
     with pytest.raises(RunFailed, match="names a run `base`"):
         compare.identity(STEP, _changed(context, against="run", run="base"), inputs)
 

@@ -1,8 +1,13 @@
-"""Classifiers in tests: plans by hand, real digits prepared once a folder, and the training step on them."""
+"""Classifiers in tests: plans by hand, real digits prepared once a folder, and the training step on them.
+
+Also a program, so that several ranks can train:  python -m tests.runtime.images.case FOLDER PLAN.json
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -113,3 +118,15 @@ def train(plan: RunPlan, folder: Path) -> dict[str, Any]:
 def metrics(plan: RunPlan, folder: Path) -> list[dict[str, Any]]:
     """The lines of metrics.jsonl."""
     return [json.loads(line) for line in layout_of(plan, folder).metrics.read_text().splitlines()]
+
+
+def main() -> None:
+    """Train the plan of a file in a folder, and print the values from the first rank."""
+    folder, path = Path(sys.argv[1]), Path(sys.argv[2])
+    values = train(RunPlan.model_validate_json(path.read_text()), folder)
+    if os.environ.get("RANK", "0") == "0":
+        sys.stdout.write(json.dumps(values) + "\n")
+
+
+if __name__ == "__main__":
+    main()

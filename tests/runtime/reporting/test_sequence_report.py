@@ -106,9 +106,9 @@ def test_the_table_has_all_runs_and_what_was_measured(done: tuple[RunPlan, Path]
     plan, folder = done
     report = build_stages(plan, layout_of(plan, folder))
     found = {row.label.strip(): row.cells for row in rows(report)}
-    assert found["starts from"] == (NONE, "first", "second")
+    assert found["starts from"] == ("random weights", "first", "second")
     assert found["CEV"] == (NONE, NONE, "0.25")
-    assert found["size"] == (NONE, NONE, "106.9 kB > 30 kB")
+    assert found["size"] == ("106.9 kB", "106.9 kB", "106.9 kB > 30 kB")
     assert found["loss, trained"][0] == "4.2500"
     assert "accuracy, trained" not in found
     text = as_text(report, 80)

@@ -40,7 +40,7 @@ def resnet(*, bottleneck: bool = False) -> nn.Module:
     from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
     torch.manual_seed(1)
-    model = ResNet(Bottleneck if bottleneck else BasicBlock, [1, 1, 1, 1], num_classes=5)
+    model: nn.Module = ResNet(Bottleneck if bottleneck else BasicBlock, [1, 1, 1, 1], num_classes=5)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.running_mean, std=0.1)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -64,7 +65,7 @@ def count(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-MODELS = {
+MODELS: dict[str, Callable[[], ModelPlan | ResNetPlan]] = {
     "llama": lambda: decoder("llama"),
     "gpt2": lambda: decoder("gpt2"),
     "basic": lambda: resnet("basic", "imagenet", (2, 1, 2, 1)),

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 import torch
@@ -47,7 +48,7 @@ def pruned(model: nn.Module, method: str) -> Masks:
     masks, spec = Masks(), SPECS[method]
     for number, _ in enumerate(stepped(model, 4)):
         if number in (0, 2):
-            masks.renew(model, lambda modules, share=(0.25, 0.5)[number // 2]: masks_of(spec, modules, share))
+            masks.renew(model, partial(masks_of, spec, sparsity=(0.25, 0.5)[number // 2]))
         else:
             masks.apply(model)
     return masks

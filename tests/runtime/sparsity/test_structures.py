@@ -113,8 +113,8 @@ def test_scores_sum_up_everything_that_goes_with_a_channel() -> None:
     """Row of gate, row of up, column of down: 2 + 3 + 4 times the width in l1, the root of the squares in l2."""
     model = models.llama()
     mlp = model.model.layers[0].mlp  # type: ignore[union-attr, index]
-    for layer, value in ((mlp.gate_proj, 2.0), (mlp.up_proj, -3.0), (mlp.down_proj, 4.0)):  # type: ignore[union-attr]
-        nn.init.constant_(layer.weight, value)  # type: ignore[arg-type]
+    for layer, value in ((mlp.gate_proj, 2.0), (mlp.up_proj, -3.0), (mlp.down_proj, 4.0)):
+        nn.init.constant_(layer.weight, value)
     modules = dict(model.named_modules())
     one = next(structure for structure in find_structures(modules) if structure.name == "model.layers.0.mlp")
     assert unit_scores(one, modules, "l1").tolist() == [32 * 9.0] * 24
@@ -128,13 +128,13 @@ def test_l1_and_l2_choose_different_channels() -> None:
     one = find_structures(modules, "mlp")[0]
     with torch.no_grad():
         for member in one.members:
-            modules[member.name.rpartition(".")[0]].weight.fill_(10.0)  # type: ignore[union-attr, operator]
+            modules[member.name.rpartition(".")[0]].weight.fill_(10.0)
         gate = modules["model.layers.0.mlp.gate_proj"].weight
         for layer in ("up_proj.weight", "gate_proj.weight"):
             model.get_parameter(f"model.layers.0.mlp.{layer}")[:2] = 0.0
         model.get_parameter("model.layers.0.mlp.down_proj.weight")[:, :2] = 0.0
-        gate[0] = 0.5  # type: ignore[index, operator]  # l1 16, l2 2.8
-        gate[1, 0] = 8.0  # type: ignore[index, operator]  # l1 8, l2 8
+        gate[0] = 0.5  # l1 16, l2 2.8
+        gate[1, 0] = 8.0  # l1 8, l2 8
     kept = {
         norm: structure_masks([one], modules, 1 / 24, norm)["model.layers.0.mlp.gate_proj.weight"]
         for norm in ("l1", "l2")
@@ -158,10 +158,10 @@ def test_held_masks_are_the_zeros_and_the_biases_of_dead_channels() -> None:
     bias = modules["transformer.h.0.mlp.c_fc"].bias
     dead = bias == 0
     with torch.no_grad():
-        bias[(~dead).nonzero()[0]] = 0.0  # type: ignore[index, operator]
+        bias[(~dead).nonzero()[0]] = 0.0
     masks = held_masks(prunable(modules), find_structures(modules), modules)
-    assert torch.equal(masks["transformer.h.0.mlp.c_fc.bias"], ~dead)  # type: ignore[arg-type]
-    assert torch.equal(masks["transformer.h.1.mlp.c_proj.weight"], modules["transformer.h.1.mlp.c_proj"].weight != 0)  # type: ignore[arg-type]
+    assert torch.equal(masks["transformer.h.0.mlp.c_fc.bias"], ~dead)
+    assert torch.equal(masks["transformer.h.1.mlp.c_proj.weight"], modules["transformer.h.1.mlp.c_proj"].weight != 0)
     assert masks["transformer.h.0.attn.c_attn.weight"].all()
 
 
