@@ -70,6 +70,7 @@ bench: $(STAMP) ## the tables of benchmarks/
 	$(BIN)/python -m benchmarks.stock_mixing
 	$(BIN)/python -m benchmarks.scoring
 	$(BIN)/python -m benchmarks.technique_overhead
+	$(BIN)/python -m benchmarks.pruned_inference
 
 evidence: $(STAMP) ## do published findings about compression hold here? three seeds, docs/evidence.md (half an hour)
 	$(BIN)/python -m benchmarks.evidence --write

@@ -1,4 +1,4 @@
-"""A model with half of its channels and heads pruned: zeros in place beside really removed, sizes and seconds of a forward pass."""
+"""A llama with half of its channels and heads pruned: zeros in place beside removed ones, sizes and seconds of a forward pass."""
 
 from __future__ import annotations
 

@@ -166,12 +166,11 @@ def _loosen(recipe: Schema, definitions: Schema) -> Schema:
     source["anyOf"] = source.pop("oneOf")
     kinds: Schema = {"patternProperties": {pattern: {"oneOf": [{"required": [kind]} for kind in SOURCE_KINDS]}}}
     needs["properties"]["data"].setdefault("properties", {})["sources"] = kinds
-    whole = {
-        value["items"]["$ref"].rpartition("/")[2]
-        for owner in (recipe, *definitions.values())
-        for value in owner.get("properties", {}).values()
-        if "$ref" in value.get("items", {})
-    }
+    lists = [
+        v["items"] for o in (recipe, *definitions.values()) for v in o.get("properties", {}).values() if "items" in v
+    ]
+    entries = [entry for items in lists for entry in (items, *items.get("oneOf", ()))]
+    whole = {entry["$ref"].rpartition("/")[2] for entry in entries if "$ref" in entry}
     for name, definition in definitions.items():
         if name not in whole:
             definition.pop("required", None)

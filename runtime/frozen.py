@@ -9,15 +9,14 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-import torch
 from pydantic import ValidationError
-from torch import nn
 
 from runtime.errors import DataError, RunFailed
 from runtime.files import read_json
 from schemas.plan import ResNetPlan
 
 if TYPE_CHECKING:
+    from torch import nn
     from transformers import PreTrainedModel
 
 __all__ = ["described_resnet", "hub_folder", "load_frozen", "load_frozen_resnet", "num_parameters"]
@@ -64,6 +63,7 @@ def load_frozen(folder: Path, what: str) -> PreTrainedModel:
     Raises:
         DataError: there is no whole model (RC401).
     """
+    import torch  # here, since a run that only looks for its teacher needs none of it
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
@@ -117,6 +117,7 @@ def load_frozen_resnet(folder: Path, what: str) -> nn.Module:
     Raises:
         DataError: there is no whole model (RC401).
     """
+    import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final
 
 import torch
 from torch import nn
@@ -18,9 +18,6 @@ from runtime.model import load_trained
 from runtime.rounded_layers import rounded_layers
 from schemas.plan import RunPlan
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
 __all__ = ["counts", "in_export_dtype", "load_shipped", "tokens_per_s"]
 
 _ROUNDS: Final = 8
@@ -29,14 +26,14 @@ _ROUNDS: Final = 8
 _DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def load_shipped(plan: RunPlan, layout: Layout, eos_token_id: int | None = None) -> PreTrainedModel:
+def load_shipped(plan: RunPlan, layout: Layout, eos_token_id: int | None = None) -> nn.Module:
     """The finished model in the form in which it is exported, on the CPU in fp32; quantised weights are integers.
 
     Raises:
         RunFailed: there is no checkpoint of the last step that is whole (RC606).
         Refused: the checkpoint belongs to another plan (RC602).
     """
-    return cast("PreTrainedModel", ship(plan, load_trained(plan, layout, eos_token_id)))
+    return ship(plan, load_trained(plan, layout, eos_token_id))
 
 
 def in_export_dtype(model: nn.Module, plan: RunPlan) -> nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,18 +10,17 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from runtime import teacher
 from runtime.data.locate import find_folder
-from runtime.decoder import model_config
 from runtime.errors import DataError, RunFailed
 from runtime.frozen import hub_folder, load_frozen
 from runtime.layout import Layout
-from runtime.lineage import trained_key
+from runtime.lineage import reads_like, trained_key
 from schemas.plan import RunPlan, StartPlan
 
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PretrainedConfig, PreTrainedModel
 
-__all__ = ["check_start", "folder_of_start", "load_start", "start_content"]
+__all__ = ["base_content", "check_start", "folder_of_start", "load_start", "start_content"]
 
 # Of a configuration, what trained weights were trained with, by its names in transformers 4 and 5. The rest is the recipe's to
 # choose (dropout), or has no part in a forward pass. Shapes are compared when weights are loaded.
@@ -76,7 +76,29 @@ def start_content(plan: RunPlan, layout: Layout) -> Any:
     if plan.start is not None and plan.start.kind == "run":
         return trained_key(str(plan.start.run), plan, layout)
     folder = folder_of_start(plan, layout.roots)
-    return None if folder is None else teacher.content(folder)
+    return None if folder is None else _content(folder, _stamp(folder))
+
+
+def base_content(plan: RunPlan, layout: Layout) -> dict[str, str] | None:
+    """sha256 of each file of the weights from outside that a plan's model goes back to; None where it began at random.
+
+    Raises:
+        DataError, RunFailed: as `folder_of_start`.
+    """
+    first = reads_like(plan)
+    found = None if first.start is None else start_content(first, layout)
+    return found if isinstance(found, dict) else None
+
+
+def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """Names, sizes and times of a folder's files."""
+    return tuple((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(folder.iterdir()))
+
+
+@functools.lru_cache(maxsize=8)
+def _content(folder: Path, stamp: tuple[tuple[str, int, int], ...]) -> dict[str, str]:  # noqa: ARG001  # part of the key
+    """Hashes of a folder's files, read once a process while nothing changes: about a second a gigabyte."""
+    return teacher.content(folder)
 
 
 def check_start(plan: RunPlan, layout: Layout, tokenizer: Path) -> None:
@@ -100,6 +122,8 @@ def load_start(plan: RunPlan, layout: Layout, eos_token_id: int | None = None) -
         DataError: it can't be read (RC401), or computes something else than the plan's model (RC406).
         RunFailed: the hub can't be reached (RC607).
     """
+    from runtime.decoder import model_config  # here, since a run whose training is reused needs no torch
+
     folder = folder_of_start(plan, layout.roots)
     if folder is None:
         raise RunFailed("RC901", f"the run {plan.name} starts from no folder", "please report it with plan.yaml")

@@ -122,7 +122,7 @@ CATALOGUE: Final[dict[str, Entry]] = {
     ),
     "RC203": Entry(
         "a technique's requirement is not met",
-        "The technique, or a key that belongs to another objective or family, can't work with another choice of the recipe.",
+        "The technique or key can't work with another choice of the recipe.",
         "Change one of the two values shown.",
     ),
     "RC204": Entry(

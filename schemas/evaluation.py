@@ -73,7 +73,9 @@ class Bias(Frozen):
 class Evaluation(Frozen):
     """Held-out text per source, and samples of generated text."""
 
-    holdout: Fraction = Field(0.01, lt=0.9, description="Share of each source's documents that is never trained on.")
+    holdout: Fraction = Field(
+        0.01, lt=0.9, description="Share of each source's documents that is never trained on; of images by default 0.1."
+    )
     interval: TrainingTime = Field(Time(0.25, "dur"), description="How often held-out loss is measured while training.")
     max_tokens: Tokens = Field(1_000_000, gt=0, description="Most held-out tokens read per source.")
     prompts: tuple[Text, ...] = Field((), max_length=32, description="Texts that the finished model continues.")

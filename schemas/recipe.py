@@ -33,7 +33,7 @@ class Recipe(Frozen):
     )
     seed: Integer = Field(17, ge=0, lt=1 << 31, description="Fixes initial weights and the order of data.")
     objective: Annotated[Objective, short_for("kind")] = Field(Objective(), description="What is learnt.")
-    model: Model = Field(Model(), description="Family and size of the model.")
+    model: Model = Field(Model(), description="Family and size of the model.", examples=[{"size": "125M"}])
     tokenizer: Tokenizer = Field(Tokenizer(), description="How text becomes tokens.")
     data: Data = Field(description="Sources, their mixture over time, sequence length.")
     budget: Budget = Field(Budget(), description="How much training, for what quality, within what limits.")

@@ -11,7 +11,7 @@ from compiler.frontend import language
 from compiler.frontend.examples import example, range_of, written
 from compiler.frontend.language import Site
 from compiler.frontend.resolve import Resolved
-from compiler.frontend.structure_findings import bad_name, conflict, curriculum, missing, source
+from compiler.frontend.structure_findings import bad_name, conflict, curriculum, kind_of, missing, source
 from compiler.frontend.suggest import closest
 from compiler.frontend.unknown_keys import unknown_key
 from compiler.frontend.wording import about, as_knots, line
@@ -43,6 +43,7 @@ _EXPECTED: Final = {
     "string_type": "text",
     "bool_type": "true or false",
     "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
     "dict_type": "a mapping",
     "tuple_type": "a list",
 }
@@ -68,6 +69,8 @@ def _of_value(place: Site, error: ErrorDetails, resolved: Resolved) -> Diagnosti
     match error["type"]:
         case "source_kind":
             result = source(place, resolved)
+        case "union_tag_invalid" | "union_tag_not_found":
+            result = kind_of(place, error, resolved)
         case "curriculum_kind":
             result = curriculum(place, resolved)
         case "conflict":

@@ -18,7 +18,7 @@ from compiler.frontend.tree import PathKey
 from schemas.base import Frozen
 from schemas.recipe import Preamble, Recipe
 
-__all__ = ["Site", "choices", "fields", "homes", "keys", "model_of", "patterns", "site", "strip"]
+__all__ = ["Site", "choices", "fields", "homes", "keys", "kinds", "model_of", "patterns", "site", "strip"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +71,18 @@ def keys(model: type[Frozen] | None) -> tuple[str, ...]:
     return (*fields(model), *(Preamble.model_fields if model is Recipe else ()))
 
 
+def kinds(annotation: object) -> tuple[object, ...]:
+    """The words for `kind` by which a union tells its member, if it is one of those."""
+    model = model_of(annotation)
+    field = model.model_fields.get("kind") if model is not None else None
+    return get_args(field.annotation) if field is not None and get_origin(field.annotation) is Literal else ()
+
+
 def _member(members: Sequence[object], label: str) -> tuple[object, tuple[object, ...], bool]:
     """The member of a union that pydantic's label means, and whether the label is a tag of ours."""
     for member in members:
         inner, metadata = strip(member)
-        if any(isinstance(item, Tag) and item.tag == label for item in metadata):
+        if any(isinstance(item, Tag) and item.tag == label for item in metadata) or label in kinds(inner):
             return inner, metadata, True
     wanted = tuple if label.startswith("tuple") else Literal if label.startswith("literal") else None
     for member in members:

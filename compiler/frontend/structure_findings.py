@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, get_args
 
 from compiler.frontend.examples import example, written
-from compiler.frontend.language import Site
+from compiler.frontend.language import Site, kinds, strip
 from compiler.frontend.resolve import Resolved
 from compiler.frontend.spans import format_path
 from compiler.frontend.suggest import closest
@@ -19,7 +19,7 @@ from schemas.diagnostics import Diagnostic, Related, Span
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-__all__ = ["bad_name", "conflict", "curriculum", "missing", "source"]
+__all__ = ["bad_name", "conflict", "curriculum", "kind_of", "missing", "source"]
 
 _NAME_LENGTH: Final = 64
 
@@ -130,6 +130,30 @@ def curriculum(place: Site, resolved: Resolved) -> Diagnostic:
         help_=line(kind.path, near or words[0]),
         label=f"did you mean `{near}`?" if near else "",
     )
+
+
+def kind_of(place: Site, error: ErrorDetails, resolved: Resolved) -> Diagnostic:
+    """A mapping of a kind that there is not, or that says none; the schema's union names those that there are."""
+    words = tuple(re.findall(r"'([^']+)'", str(error.get("ctx", {}).get("expected_tags", ""))))
+    value = _value(resolved.tree, place.path)
+    kind = replace(place, path=(*place.path, "kind"))
+    if not isinstance(value, dict) or "kind" not in value:
+        words = words or tuple(str(word) for word in _all_kinds(place))
+        message = f"`{format_path(kind.path)}` is missing: one of {', '.join(words)}"
+        span = resolved.spans.value(*place.path) or resolved.spans.nearest(*place.path)
+        help_ = f"kind: {words[0]}" if words else ""
+        return Diagnostic(code="RC102", message=message, span=span, path=format_path(kind.path), help=help_)
+    near = closest(str(value["kind"]), words)
+    complaint = f"is one of {', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else "names no kind"
+    label = f"did you mean `{near}`?" if near else ""
+    help_ = line(kind.path, near or (words[0] if words else ""))
+    return about(kind, resolved, "RC105", complaint, value["kind"], help_=help_, label=label)
+
+
+def _all_kinds(place: Site) -> tuple[object, ...]:
+    """The kinds of a union's members."""
+    annotation, _ = strip(place.annotation, place.metadata)
+    return tuple(word for member in get_args(annotation) for word in kinds(member))
 
 
 def conflict(place: Site, error: ErrorDetails, resolved: Resolved) -> Diagnostic:

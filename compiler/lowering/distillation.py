@@ -4,47 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
-
-from pydantic import ValidationError
 
 from compiler.draft import Draft
 from compiler.lowering.base import known
-from compiler.pretrained import described, hub_folder, read_config
-from schemas.diagnostics import DiagnosticsError
+from compiler.teachers import Known, fits, known_teacher, width
 from schemas.fragment import Claim, Fragment, Requirement
-from schemas.plan import ModelPlan, ResNetPlan, RunPlan, TokenizerPlan
 from schemas.techniques import Technique, Window
-from schemas.techniques.distillation import Distillation, DistillationAlgorithm, Teacher, TeacherPlan
+from schemas.techniques.distillation import Distillation, DistillationAlgorithm
 from schemas.techniques.sequence_length_warmup import SequenceLengthWarmup
 from schemas.units import Time, format_bytes, format_count
 
 __all__ = ["lower", "same_words"]
 
 _PREVIOUS: Final = "previous"
-# Of a source, what a plan checks or orders by, and not which text it is.
-_LIMITS: Final = {"tokens", "max_epochs", "min_tokens", "curriculum"}
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """A teacher as far as it can be seen from here.
-
-    Args:
-        plan: where the runtime finds it.
-        key: of the recipe, that names it.
-        model: None where its folder is not at hand; it is then taken to be as large as the student.
-        run: of which it is the finished model, if it is one of ours.
-        problem: why it can't teach.
-    """
-
-    plan: TeacherPlan
-    key: str
-    model: ModelPlan | ResNetPlan | None = None
-    run: RunPlan | None = None
-    problem: str = ""
 
 
 def lower(technique: Technique, draft: Draft, /) -> Fragment:
@@ -55,7 +28,7 @@ def lower(technique: Technique, draft: Draft, /) -> Fragment:
     said = [teacher for teacher in technique.all_teachers if not (first and teacher.run == _PREVIOUS)]
     if not said:
         return Fragment(claims=(), reason="the first run of a sequence has no previous one: no teacher")
-    teachers = [_known(teacher, key, draft) for teacher in said]
+    teachers = [known_teacher(teacher, key, draft) for teacher in said]
     start, end = _step(draft, technique.start), _step(draft, technique.end)
     # The gate opens on exactly this many steps, or with `probability` on each of them.
     opened = -(-max(0, end - start) // technique.every)
@@ -70,7 +43,7 @@ def lower(technique: Technique, draft: Draft, /) -> Fragment:
         weight=technique.weight,
         every=technique.every,
         probability=technique.probability,
-        top_k=None if technique.cache is None else min(technique.cache.top_k, _width(draft.model)),
+        top_k=None if technique.cache is None else min(technique.cache.top_k, width(draft.model)),
     )
     kept = algorithm.top_k is not None
     return Fragment(
@@ -84,7 +57,7 @@ def lower(technique: Technique, draft: Draft, /) -> Fragment:
                 message=f"the teacher ends at step {end}, not after its start at step {start}",
                 help="end: 1dur",
             ),
-            *(need for teacher in teachers for need in _fits(teacher, draft)),
+            *(need for teacher in teachers for need in fits(teacher, draft)),
             *_cacheable(technique, draft),
         ),
         lints=_advice(technique, draft, duty),
@@ -92,7 +65,7 @@ def lower(technique: Technique, draft: Draft, /) -> Fragment:
         flops_per_token=0.0 if kept else 2.0 * duty * work,
         memory_parameters=0 if kept else parameters,
         once_flops_per_token=2.0 * work if kept else 0.0,
-        once_bytes_per_token=float(algorithm.row_bytes(_width(draft.model))) if kept else 0.0,
+        once_bytes_per_token=float(algorithm.row_bytes(width(draft.model))) if kept else 0.0,
         reason=_reason(technique, teachers, draft, opened, parameters),
     )
 
@@ -109,129 +82,11 @@ def _step(draft: Draft, time: Time) -> int:
     return math.ceil(time.value * scale[time.unit] - 1e-9)
 
 
-def _known(teacher: Teacher, key: str, draft: Draft) -> _Known:
-    """Where a teacher is, and what can be seen of it without its weights."""
-    if teacher.run is not None:
-        return _of_sequence(teacher.run, key, draft)
-    plan = TeacherPlan(folder=teacher.folder, hub=teacher.hub, revision=teacher.revision, checkpoint=teacher.checkpoint)
-    if teacher.hub is not None:
-        found = hub_folder(teacher.hub, teacher.revision)
-    else:
-        name = str(teacher.folder or teacher.checkpoint)
-        places = (Path(root, Path(name).expanduser()) for root in draft.roots)
-        found = next((place for place in places if place.is_dir()), None)
-    if found is None:
-        return _Known(plan, key)
-    if teacher.checkpoint is not None:
-        return _of_run(plan, key, found)
-    model = described(found)
-    return _Known(plan, key, _resnet(found) if model is None else model.as_plan())
-
-
-def _resnet(folder: Path) -> ResNetPlan | None:
-    """The classifier in a folder that recipec exported; None if there is none."""
-    try:
-        return ResNetPlan.model_validate(read_config(folder))
-    except ValidationError:
-        return None
-
-
-def _of_sequence(name: str, key: str, draft: Draft) -> _Known:
-    run = draft.run_named(name)
-    if run is not None:
-        return _Known(TeacherPlan(run=run.run, fingerprint=run.fingerprint), key, run.model, run)
-    if draft.run is None:
-        problem = f"there is no run `{name}` to learn from: the recipe has no `sequence`"
-    elif name in draft.order:
-        problem = f"`{name}` is {'itself' if name == draft.run else 'a later run'}, and a run learns from earlier ones"
-    else:
-        before = ", ".join(f"`{one.run}`" for one in draft.earlier) or "none"
-        problem = f"there is no run `{name}` in `sequence`; earlier ones: {before}"
-    return _Known(TeacherPlan(run=name), key, problem=problem)
-
-
-def _of_run(plan: TeacherPlan, key: str, folder: Path) -> _Known:
-    """The model of another recipe's run, by the plan in its folder."""
-    from compiler.job.load_plan import load_plan  # only where it is needed: it reads YAML
-
-    try:
-        found = load_plan(folder)
-    except DiagnosticsError as error:
-        return _Known(plan, key, problem=error.diagnostics[0].message)
-    run = next((one for one in found.runs if folder.resolve().name == f"{one.name}-{one.short_fingerprint}"), found)
-    return _Known(plan, key, run.model, run)
-
-
-def _width(model: ModelPlan | ResNetPlan) -> int:
-    """Logits of one prediction."""
-    return model.num_classes if isinstance(model, ResNetPlan) else model.vocab_size
-
-
-def _sizes(technique: Distillation, teachers: list[_Known], draft: Draft) -> tuple[float, int]:
+def _sizes(technique: Distillation, teachers: list[Known], draft: Draft) -> tuple[float, int]:
     """Multiply-adds of a token's forward pass through the teachers of one step, and parameters of all of them."""
     models = [teacher.model or draft.model for teacher in teachers]
     work = float(sum(model.macs_per_token for model in models))
     return work / (len(models) if technique.sampling == "one" else 1), sum(model.num_parameters for model in models)
-
-
-def _fits(teacher: _Known, draft: Draft) -> Iterator[Requirement]:
-    """What must hold for logits to be compared, as far as it is known here; the rest is checked when training begins."""
-    name, ours = teacher.plan.name, draft.model
-    yield Requirement(
-        holds=not teacher.problem, key=teacher.key, message=teacher.problem, help=f"{teacher.key}: models/teacher"
-    )
-    theirs = teacher.model
-    if theirs is None:
-        return
-    same_kind = isinstance(theirs, ModelPlan) is isinstance(ours, ModelPlan)
-    what = "tokens" if isinstance(theirs, ModelPlan) else "classes"
-    yield Requirement(
-        holds=same_kind and _width(theirs) == _width(ours),
-        key=teacher.key,
-        message=f"the teacher `{name}` has {_width(theirs):,} {what}, the model {_width(ours):,}: logits can't be compared",
-        help=f"vocab_size: {_width(theirs)}   # under `model`, with the teacher's tokenizer"
-        if what == "tokens" and same_kind
-        else "take a teacher of the same classes",
-    )
-    length = draft.sample_tokens
-    positions = theirs.max_sequence_length if isinstance(theirs, ModelPlan) else length
-    yield Requirement(
-        holds=positions >= length,
-        key=teacher.key,
-        message=f"the teacher `{name}` reads {positions:,} tokens at once, and samples have {length:,}",
-        help=f"sequence_length: {positions}   # under `data`",
-    )
-    run = teacher.run
-    if run is not None and run.tokenizer is not None and not draft.is_classifier:
-        yield Requirement(
-            holds=same_words(run, run.tokenizer, draft),
-            key=teacher.key,
-            message=f"the teacher `{name}` has another tokenizer: token ids would mean other words",
-            help="give both runs one tokenizer: `tokenizer: {kind: pretrained, path: ...}`",
-        )
-
-
-def same_words(run: RunPlan, theirs: TokenizerPlan, draft: Draft) -> bool:
-    """Whether a run's tokenizer can be the draft's. One that is trained follows its sources; their shares are not compared."""
-    if theirs != draft.tokenizer:
-        return False
-    mine = draft.beginning
-    ours = None if mine is None or mine.run is None else _reader(mine.run, draft)
-    if theirs.kind != "bpe" or _reader(run, draft) == ours:
-        return True
-    then = {name: source.model_dump(exclude=_LIMITS) for name, source in run.data.sources.items()}
-    now = {name: source.model_dump(exclude=_LIMITS) for name, source in draft.recipe.data.sources.items()}
-    return then == now
-
-
-def _reader(run: RunPlan, draft: Draft) -> str | None:
-    """Name of the first of the runs that a run starts from, whose tokenizer all of them have."""
-    while run.start is not None and run.start.run is not None:
-        before = draft.run_named(run.start.run)
-        if before is None or before.run == run.run:
-            break
-        run = before
-    return run.run
 
 
 def _cacheable(technique: Distillation, draft: Draft) -> Iterator[Requirement]:
@@ -273,7 +128,7 @@ def _unique_tokens(draft: Draft) -> float | None:
     return sum(size or 0 for size in sizes) * (1 - draft.recipe.evaluation.holdout)
 
 
-def _reason(technique: Distillation, teachers: list[_Known], draft: Draft, opened: int, parameters: int) -> str:
+def _reason(technique: Distillation, teachers: list[Known], draft: Draft, opened: int, parameters: int) -> str:
     steps = draft.batch.steps
     names = ", ".join(f"`{teacher.plan.name}`" for teacher in teachers)
     chance = f", each with probability {technique.probability:g}" if technique.probability < 1 else ""
@@ -283,7 +138,7 @@ def _reason(technique: Distillation, teachers: list[_Known], draft: Draft, opene
     )
     found = f"{technique.loss} from {names} ({size}) on {opened:,} of {steps:,} steps{chance}"
     if technique.cache is not None:
-        each = min(technique.cache.top_k, _width(draft.model))
+        each = min(technique.cache.top_k, width(draft.model))
         once = _unique_tokens(draft)
         total = "" if once is None else f", {format_bytes(once * _row_bytes(each, draft))} in all"
         found += f"; {each} logits of each prediction kept, {_row_bytes(each, draft)} bytes{total}"
@@ -292,4 +147,4 @@ def _reason(technique: Distillation, teachers: list[_Known], draft: Draft, opene
 
 
 def _row_bytes(top_k: int, draft: Draft) -> int:
-    return DistillationAlgorithm.bytes_of(top_k, _width(draft.model))
+    return DistillationAlgorithm.bytes_of(top_k, width(draft.model))

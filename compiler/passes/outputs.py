@@ -42,6 +42,8 @@ def evaluation(draft: Draft) -> Draft:
         retention=tuple(dict.fromkeys(said.retention)),
         bias=bias,
     )
+    if draft.is_classifier and draft.spans.key("evaluation", "holdout") is None:
+        why = {"holdout": Reason("a tenth of the images: accuracy on few of them says little"), **why}
     return draft.fill("evaluation", section, {"interval_steps": From("evaluation.interval", str(said.interval)), **why})
 
 

@@ -77,24 +77,32 @@ def _draw(axes: Axes, counted: list[Any], values: Mapping[str, Any], title: str)
 
 def _label(axes: Axes, counted: list[Any], span: tuple[float, float]) -> None:
     """Names beside the points; classes that lie on one spot share a label, and none runs out of the picture."""
-    step = (span[1] - span[0]) / 50
-    spots: dict[tuple[int, int], list[Any]] = {}
+    step = (span[1] - span[0]) / 25
+    spots: list[list[Any]] = []
     for one in counted:
-        spots.setdefault(
-            (round(100 * one["fpr"]["change"] / step), round(100 * one["fnr"]["change"] / step)), []
-        ).append(one)
+        near = (those for those in spots if all(_apart(one, those[0], rate) < step for rate in ("fpr", "fnr")))
+        spot = next(near, None)
+        if spot is None:
+            spots.append([one])
+        else:
+            spot.append(one)
     if len(spots) > _MOST_LABELS:
         return
-    for those in spots.values():
+    for those in spots:
         x, y = 100 * those[0]["fpr"]["change"], 100 * those[0]["fnr"]["change"]
-        text = ", ".join(_plain(one["name"]) for one in those[:3]) + (
-            f", {len(those) - 3} more" if len(those) > 3 else ""
+        text = ", ".join(_plain(one["name"]) for one in those[:6]) + (
+            f", {len(those) - 6} more" if len(those) > 6 else ""
         )
         left = x > span[0] + 0.7 * (span[1] - span[0])
         axes.annotate(
             text, (x, y), xytext=(-7 if left else 7, 6), textcoords="offset points", fontsize=7, color="0.35",
             ha="right" if left else "left",
         )  # fmt: skip
+
+
+def _apart(one: Mapping[str, Any], other: Mapping[str, Any], rate: str) -> float:
+    """Distance of two classes along an axis, per cent."""
+    return float(abs(100 * (one[rate]["change"] - other[rate]["change"])))
 
 
 def _plain(text: str) -> str:

@@ -24,6 +24,7 @@ def model_card(
     picture: str | None = None,
     bias: Mapping[str, Any] | None = None,
     small: Mapping[str, Any] | None = None,
+    base: Mapping[str, str] | None = None,
 ) -> str:
     """The card, as Markdown with the front matter that the Hugging Face hub reads.
 
@@ -34,9 +35,10 @@ def model_card(
         picture: file beside the card that shows the mix over time, if there is one.
         bias: values of the compare step, if there was one.
         small: values of the compress step, if there was one.
+        base: sha256 of the files of the weights that it goes back to, by name, if it didn't begin at random.
     """
     if plan.is_classifier:
-        return _classifier(plan, trained, evaluation, picture, bias, small)
+        return _classifier(plan, trained, evaluation, picture, bias, _origins(plan, small, base))
     tags = ["recipec", "causal-lm", plan.model.family]
     front = ["---", "library_name: transformers", "pipeline_tag: text-generation", f"tags: {json.dumps(tags)}", "---"]
     sections = [
@@ -46,7 +48,7 @@ def model_card(
         f"## Use\n\n{_use()}",
         f"## Data\n\n{_data(plan, trained, picture)}",
         f"## Model and training\n\n{_training(plan, trained)}",
-        *_origins(plan, small),
+        *_origins(plan, small, base),
     ]
     if evaluation is not None and evaluation["sources"]:
         sections.append(f"## Evaluation\n\n{_evaluation(evaluation)}")
@@ -55,11 +57,15 @@ def model_card(
     return "\n\n".join(sections) + "\n"
 
 
-def _origins(plan: RunPlan, small: Mapping[str, Any] | None) -> list[str]:
+def _origins(plan: RunPlan, small: Mapping[str, Any] | None, base: Mapping[str, str] | None) -> list[str]:
     """The sections about what came before, and what was removed or rounded; none where there is nothing to say."""
     found = []
     if (runs := lineage_card.runs(plan)) is not None:
-        found.append(f"## Where it comes from\n\n{_table(*runs)}")
+        pinned = [
+            f"`{name}` sha256 `{digest}`" for name, digest in (base or {}).items() if name.endswith(".safetensors")
+        ]
+        first = f"\n\nThe weights that the first of them began with: {', '.join(pinned)}." if pinned else ""
+        found.append(f"## Where it comes from\n\n{_table(*runs)}{first}")
     if small is not None:
         what = ", ".join(name.replace("_", " ") for name in small.get("techniques", {}))
         found.append(f"## Made smaller\n\nBy {what or 'its techniques'}:\n\n{_table(*lineage_card.compressed(small))}")
@@ -77,7 +83,7 @@ def _classifier(
     evaluation: Mapping[str, Any] | None,
     picture: str | None,
     bias: Mapping[str, Any] | None,
-    small: Mapping[str, Any] | None,
+    origins: Sequence[str],
 ) -> str:
     measured = evaluation if evaluation is not None and evaluation["sources"] else None
     classes = next(iter(measured["sources"].values()))["classes"] if measured else ()
@@ -90,7 +96,7 @@ def _classifier(
         f"## Use\n\n{classifier_card.use(plan, classes)}",
         f"## Data\n\n{_data(plan, trained, picture)}",
         f"## Model and training\n\n{_training(plan, trained)}",
-        *_origins(plan, small),
+        *origins,
     ]
     if measured:
         text = _table(*classifier_card.evaluation(measured))

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from runtime.files import atomic_folder, hash_file
 from runtime.record import Record, read_record
 from runtime.reporting.mixture_plot import draw_mixture
 from runtime.reporting.model_card import model_card
+from runtime.start import base_content
 from runtime.steps.base import Context, Inputs, Result
 from schemas.plan import Step, StepKind
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 __all__ = ["identity", "run"]
 
@@ -43,27 +47,36 @@ def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str,
     tokenizer = None if plan.tokenizer is None else _input("tokenizer", context, inputs)
     model = load_shipped(plan, layout, None if tokenizer is None else tokenizer.values["eos_token_id"])
     if tokenizer is not None:
-        model.config.use_cache = True
-    evaluation = _evaluation(context, inputs)
-    trained = _input("train", context, inputs).values
+        cast("PreTrainedModel", model).config.use_cache = True
     with atomic_folder(layout.export, replace=lambda: True) as target:
         picture = layout.mixture.name if draw_mixture(plan, layout.metrics, target / layout.mixture.name) else None
-        measured = evaluation.values if evaluation is not None else None
-        small = next((inputs[step.id].values for step in plan.steps if step.kind == "compress" and step.id in inputs), None)
-        compared = next((inputs[s.id].values for s in plan.steps if s.kind == "compare" and s.id in inputs), None)
-        card = model_card(plan, trained=trained, evaluation=measured, picture=picture, bias=compared, small=small)
         write_loadable(in_export_dtype(model, plan), target, plan)
         for path in sorted(tokenizer.folder.iterdir()) if tokenizer is not None else ():
             if path.is_file() and path.name != "result.json":
                 shutil.copyfile(path, target / path.name)
         export(plan, layout, target)
-        (target / "README.md").write_text(card, encoding="utf-8")
+        (target / "README.md").write_text(_card(context, inputs, picture), encoding="utf-8")
     files = sorted(path for path in layout.export.rglob("*") if path.is_file())
     return {
         "folder": layout.export.name,
         "bytes": sum(path.stat().st_size for path in files),
         "files": {path.relative_to(layout.export).as_posix(): hash_file(path) for path in files},
     }
+
+
+def _card(context: Context, inputs: Inputs, picture: str | None) -> str:
+    """The model card, with what was measured by the steps that the plan has."""
+    plan, evaluation = context.plan, _evaluation(context, inputs)
+    found = {step.kind: inputs[step.id].values for step in plan.steps if step.id in inputs}
+    return model_card(
+        plan,
+        trained=found["train"],
+        evaluation=evaluation.values if evaluation is not None else None,
+        picture=picture,
+        bias=found.get("compare"),
+        small=found.get("compress"),
+        base=base_content(plan, context.layout),
+    )
 
 
 def _input(kind: StepKind, context: Context, inputs: Inputs) -> Result:

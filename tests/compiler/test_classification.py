@@ -90,10 +90,11 @@ def test_photographs_have_the_large_network(tmp_path: Path) -> None:
 
 
 def test_every_image_is_counted_where_epochs_ask_for_it(tmp_path: Path) -> None:
-    """Four classes of 100 files, a hundredth held out: two epochs of 396 images in batches of 36 are 22 steps."""
+    """Four classes of 100 files, a tenth held out: two epochs of 360 images in batches of 36 are 20 steps."""
     folder_of(tmp_path, "a", "b", "c", "d", images=100)
     plan = plan_text(PHOTOS, tmp_path, "training={duration: 2ep, batch: 36}")
-    assert plan.training.steps == 22
+    assert plan.evaluation.holdout == 0.1
+    assert plan.training.steps == 20
     assert plan.data.sources["photos"].tokens == 400
 
 
@@ -111,6 +112,7 @@ def test_usual_rates(kind: str, lr: float, decay: float, tmp_path: Path) -> None
 OUT_OF_PLACE: dict[str, tuple[str, ...]] = {
     "model.family": ("model.family=llama",),
     "model.num_heads": ("model.num_heads=2",),
+    "model.start": ("model.start={folder: models/base}",),
     "model.size": ("model.size=1M",),
     "tokenizer": ("tokenizer={vocab_size: 512}",),
     "data.sequence_length": ("data.sequence_length=128",),

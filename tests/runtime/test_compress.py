@@ -21,7 +21,7 @@ from schemas.plan import Step
 from tests.runtime.finished import finished_run
 
 STEP = Step(id="compress", kind="compress", inputs=("tokenizer", "train"), source=None, devices=1, seconds=1.0)
-PTQ = {
+PTQ: dict[str, Any] = {
     "kind": "quantization", "window": {"start_token": 6144, "end_token": 6144}, "mode": "ptq", "weights": "int8",
     "granularity": "channel", "group_size": None, "activations": "none", "exclude": [],
 }  # fmt: skip

@@ -195,3 +195,10 @@ def test_resume_from_another_run(
     assert (layout_of(legal, tmp_path).checkpoints / "ba00000012" / "state.pt").read_bytes() == saved
     assert "RC602" in (shown := capsys.readouterr().err)
     assert "seed: the order of the data would change" in shown
+
+
+def test_the_command_starts_without_torch() -> None:
+    """Looking for starts and teachers, and reusing what is done, waits for no library that takes seconds to import."""
+    code = "import sys, runtime.__main__; sys.exit(' '.join({'torch', 'transformers', 'composer'} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr

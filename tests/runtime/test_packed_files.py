@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,7 @@ from schemas.plan import RunPlan
 from schemas.techniques.quantization import QuantizationAlgorithm
 from tests.runtime.training_case import plan_of
 
+CARD = Path(__file__).parents[2] / "docs" / "techniques" / "quantization.md"
 IDS = torch.arange(64).view(2, 32) * 5 % 512
 
 INT8 = {"weights": "int8", "granularity": "channel", "group_size": None}
@@ -144,12 +146,14 @@ def test_layers_that_no_loader_knows_come_packed_and_plain(tmp_path: Path) -> No
     packed = load_file(tmp_path / "small" / COMPRESSED)
     with safe_open(tmp_path / "small" / COMPRESSED, "pt") as handle:
         scheme = json.loads(handle.metadata()["quantization_config"])["config_groups"]["group_0"]["weights"]
-    # As the card of the technique says: integers times the scale of their block, Conv1D's weight transposed.
+    # The card's own lines unpack it.
     name = "transformer.h.0.mlp.c_fc"
     outputs, inputs = packed[f"{name}.weight_shape"].tolist()
-    q = unpack(packed[f"{name}.weight_packed"], scheme["num_bits"], inputs)
-    matrix = (q.view(outputs, -1, scheme["group_size"]) * packed[f"{name}.weight_scale"].unsqueeze(2)).view(
-        outputs, inputs
-    )
-    assert torch.equal(matrix.t(), load_file(tmp_path / "export" / "model.safetensors")[f"{name}.weight"])
+    given = {
+        "packed": packed[f"{name}.weight_packed"], "scale": packed[f"{name}.weight_scale"], "torch": torch,
+        "bits": scheme["num_bits"], "group_size": scheme["group_size"], "outputs": outputs, "inputs": inputs,
+    }  # fmt: skip
+    (lines,) = re.findall(r"```python\n(.*?)```", CARD.read_text(encoding="utf-8"), re.DOTALL)
+    exec(lines, given)  # our own documentation
+    assert torch.equal(given["weight"].t(), load_file(tmp_path / "export" / "model.safetensors")[f"{name}.weight"])
     assert "lm_head.weight" not in packed or "transformer.wte.weight" not in packed

@@ -7,17 +7,21 @@ from typing import Any, cast
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
+from compiler.layers import body_layers
 from runtime.algorithms import quantization
 from runtime.algorithms.quantization import rounding_of
 from runtime.errors import RunFailed
 from runtime.model import build_untrained, initial_model, load_trained
+from runtime.model_files import COMPRESSED, write_loadable
 from runtime.rounded_layers import FakeRounding, RoundedLayer, plain_model, roundable, rounded_layers
 from runtime.shipping import counts, load_shipped
 from schemas.fingerprint import resume_key
 from schemas.plan import RunPlan
 from schemas.techniques.quantization import QuantizationAlgorithm
+from tests.runtime.images import case
 from tests.runtime.interruption import interrupted_after
 from tests.runtime.training_case import layout_of, metrics, plan_of, train
 
@@ -171,7 +175,7 @@ def test_the_finished_model_holds_what_the_optimizer_trained(tmp_path: Path) -> 
     shipped = load_shipped(plan, layout_of(plan, tmp_path))
     layer = rounded_layers(shipped)["model.layers.0.mlp.up_proj"]
     assert torch.equal(layer.matrix, rounding.fake(latent))
-    assert len(layer.quantized.unique()) <= 16
+    assert set(layer.quantized.flatten().tolist()) <= set(range(-8, 8))
 
 
 def test_held_out_loss_is_that_of_rounded_weights_once_rounding_has_begun(tmp_path: Path) -> None:
@@ -207,7 +211,7 @@ def test_pruned_weights_stay_zero_through_rounding(tmp_path: Path) -> None:
 
 def test_distillation_and_rounding_compose(tmp_path: Path) -> None:
     """The student's loss has both: it differs from that of each alone, and resumes to the last bit."""
-    build_untrained(plan_of(seed=99)).save_pretrained(tmp_path / "teacher")
+    cast("Any", build_untrained(plan_of(seed=99))).save_pretrained(tmp_path / "teacher")
     taught = {
         "kind": "distillation", "window": {"start_token": 0, "end_token": STEPS * BATCH}, "temperature": 2.0, "weight": 0.5,
         "teachers": [{"folder": "teacher"}],
@@ -231,6 +235,33 @@ def test_groups_that_other_techniques_cut_are_refused_with_a_remedy() -> None:
     plan = plan_with(said())
     with pytest.raises(RunFailed, match="24 inputs, which are no whole number of groups of 16"):
         quantization.ship(cast("QuantizationAlgorithm", plan.algorithms[0]), network, plan)
+
+
+def test_a_classifier_trains_with_rounded_convolutions_and_ships_them(tmp_path: Path) -> None:
+    """A ResNet on digits, inputs rounded too: resumed to the last bit; integers of all convolutions but the first."""
+    rounded = said(
+        2, weights="int8", granularity="channel", group_size=None, activations="int8",
+        window={"start_token": 64, "end_token": 192},
+    )  # fmt: skip
+    straight, stopped = (case.plan_of(6, algorithms=[rounded], name=name) for name in ("straight", "stopped"))
+    case.train(straight, tmp_path)
+    with interrupted_after(3):
+        assert case.train(stopped, tmp_path)["status"] == "interrupted"
+    case.train(stopped, tmp_path)
+    assert same(weights_of(straight, tmp_path), weights_of(stopped, tmp_path))
+    layout = layout_of(straight, tmp_path)
+    trained, shipped = load_trained(straight, layout).eval(), load_shipped(straight, layout).eval()
+    assert len(rounded_layers(shipped)) == len(body_layers(straight.model)) == 8
+    assert counts(shipped)[0] == straight.model.num_parameters
+    images = torch.rand(4, 1, 8, 8)
+    assert 0 < (shipped(images) - trained(images)).abs().max().item() < 0.2
+    write_loadable(shipped, tmp_path, straight)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {"config.json", "model.safetensors", COMPRESSED} <= names
+    again = build_untrained(straight)
+    again.load_state_dict(load_file(tmp_path / "model.safetensors"))
+    assert torch.allclose(again.eval()(images), trained(images), atol=0.2)
+    assert not torch.equal(again(images), trained(images))
 
 
 def test_a_convolution_is_rounded_as_its_matrix() -> None:
