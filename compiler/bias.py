@@ -6,7 +6,7 @@ from typing import Final, Literal, NamedTuple
 
 from compiler.draft import Draft
 from compiler.frontend.suggest import closest
-from compiler.lowering.distillation import same_words
+from compiler.teachers import same_words
 from compiler.provenance import Because, From, Reason
 from schemas.diagnostics import Diagnostic
 from schemas.evaluation import Bias, BiasClasses, BiasPlan

@@ -33,7 +33,9 @@ def fit_recipe(draft: Draft) -> Draft:
     recipe = draft.recipe
     if not draft.is_classifier:
         if recipe.model.family == "resnet":  # refused above; later passes go on, so that their findings come too
-            return replace(draft, recipe=recipe.model_copy(update={"model": recipe.model.model_copy(update={"family": "llama"})}))
+            return replace(
+                draft, recipe=recipe.model_copy(update={"model": recipe.model.model_copy(update={"family": "llama"})})
+            )
         return draft
     sources = {
         name: source.model_copy(update={"tokens": _seen(draft, source)}) if source.tokens is None else source

@@ -16,7 +16,7 @@ from schemas.fragment import Requirement
 from schemas.plan import ModelPlan, ResNetPlan, RunPlan, TokenizerPlan
 from schemas.techniques.distillation import Teacher, TeacherPlan
 
-__all__ = ["Known", "fits", "known_teacher", "width"]
+__all__ = ["Known", "fits", "known_teacher", "same_words", "width"]
 
 # Of a source, what a plan checks or orders by, and not which text it is.
 _LIMITS: Final = {"tokens", "max_epochs", "min_tokens", "curriculum"}

@@ -12,22 +12,19 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
-import logging
-import os
 import shutil
 import sys
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
+from runtime.cap_error import cap_error
+from runtime.command_line import Task, parser_of, set_environment, tasks_of
 from runtime.endings import STOPPED, explain, unwinding_signals
 from runtime.errors import RunError, RunFailed
 from runtime.execute import Outcome, execute
 from runtime.files import write_bytes, write_json
 from runtime.layout import Layout
-from runtime.lineage import alone, plans
+from runtime.lineage import alone
 from runtime.load import load_plan
 from runtime.lock import hold
 from runtime.preflight import preflight
@@ -38,41 +35,22 @@ from runtime.reporting.report import write_report
 from runtime.reporting.sequence import conclude
 from runtime.reporting.summary import summary
 from runtime.resume import adopt
-from runtime.spend import Spend, cap_error, spent_before
+from runtime.spend import Spend, spent_before
 from runtime.status import Status, rank, say, show_error, soften_streams, world_size
 from schemas.plan import RunPlan
 
 __all__ = ["main"]
 
-_PARTS: Final = ("all", "before-train", "train", "after-train")
-
-
-@dataclass(frozen=True)
-class _Task:
-    """One run of the plan, and what is to be done of it.
-
-    Args:
-        plan: with the runs before it.
-        layout: its folders.
-        chosen: ids of its steps; None for all.
-        is_last: whether it is the plan's last run, whose folder tells of them all.
-    """
-
-    plan: RunPlan
-    layout: Layout
-    chosen: tuple[str, ...] | None
-    is_last: bool
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code, never raises for what a user or the data did."""
     soften_streams()
-    parser = _parser()
+    parser = parser_of()
     options = parser.parse_args(arguments)
     try:
         plan = load_plan(options.plan)
-        tasks = _tasks(plan, options, parser)
-        _set_environment(plan)
+        tasks = tasks_of(plan, options, parser)
+        set_environment(plan)
         with unwinding_signals():
             return _all(tasks, options)
     except SystemExit as stop:
@@ -84,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
 
 
-def _all(tasks: Sequence[_Task], options: argparse.Namespace) -> int:
+def _all(tasks: Sequence[Task], options: argparse.Namespace) -> int:
     """The runs in order, up to one that doesn't finish; the exit code."""
     code = 0
     for number, task in enumerate(tasks):
@@ -92,12 +70,23 @@ def _all(tasks: Sequence[_Task], options: argparse.Namespace) -> int:
             say(("\n" if number else "") + f"run {number + 1}/{len(tasks)} {task.plan.run}")
         code, goes_on = _locked(task, tasks[number:], options)
         if rank() == 0 and task.is_last:
-            said = conclude(task.plan, task.layout, _width())
-            say(f"\n{said}" if said else "")
+            _conclude(task)
         if not goes_on:
             break
         _free_devices()
     return code
+
+
+def _conclude(task: Task) -> None:
+    """Write and say what all runs came to; the models are done, whatever becomes of it."""
+    try:
+        said = conclude(task.plan, task.layout, _width())
+    except RunError:
+        raise
+    except Exception as error:
+        raise explain(error, task.layout) from error
+    if said:
+        say(f"\n{said}")
 
 
 def _width() -> int:
@@ -113,92 +102,13 @@ def _free_devices() -> None:
         torch.cuda.empty_cache()
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="runtime", description="Execute a compiled plan.")
-    parser.add_argument("plan", type=Path, help="plan.yaml of a job folder")
-    parser.add_argument(
-        "--root", type=Path, action="append", help="folder of the plan's relative paths (repeatable; default: .)"
-    )
-    parser.add_argument(
-        "--runs", type=Path, default=Path("runs"), help="parent of run folders and cache (default: runs)"
-    )
-    parser.add_argument("--run", help="name of one run of the plan's sequence (default: all, in order)")
-    parser.add_argument("--steps", default="all", help=f"{', '.join(_PARTS)}, or ids: a,b (default: all)")
-    parser.add_argument("--resume-from", type=Path, help="run folder whose newest checkpoint to go on from")
-    return parser
-
-
-def _tasks(plan: RunPlan, options: argparse.Namespace, parser: argparse.ArgumentParser) -> list[_Task]:
-    """The runs asked for, in order, each with the steps asked for. What doesn't fit the plan is wrong usage (exit code 2)."""
-    runs = plans(plan)
-    names = [str(run.run) for run in runs if run.run is not None]
-    if options.run is not None:
-        if options.run not in names:
-            parser.error(
-                f"--run: no run {options.run!r}; " + (f"choose from {', '.join(names)}" if names else "it is one alone")
-            )
-        runs = tuple(run for run in runs if run.run == options.run)
-    if len(runs) > 1 and world_size() > 1:
-        parser.error("several processes train one run of a sequence: say which with --run")
-    if len(runs) > 1 and options.resume_from is not None:
-        parser.error("--resume-from gives one run its checkpoint: say which with --run")
-    known = {step.id for run in runs for step in run.steps}
-    unknown = [name for name in options.steps.split(",") if name not in known and options.steps not in _PARTS]
-    if unknown:
-        ids = dict.fromkeys(step.id for run in runs for step in run.steps)
-        parser.error(f"--steps: no step {unknown[0]!r}; choose from {', '.join((*_PARTS, *ids))}")
-    roots = tuple(options.root or [Path.cwd()])
-    return [
-        _Task(run, Layout.of(run, roots=roots, runs=options.runs), _choose(options.steps, run), run.run == plan.run)
-        for run in runs
-    ]
-
-
-def _choose(text: str, plan: RunPlan) -> tuple[str, ...] | None:
-    """Ids of a run's steps that are asked for; None for all."""
-    ids = [step.id for step in plan.steps]
-    trains = [i for i, step in enumerate(plan.steps) if step.kind == "train"] or [len(ids)]
-    parts = {
-        "before-train": ids[: trains[0]],
-        "train": [ids[i] for i in trains if i < len(ids)],
-        "after-train": ids[trains[-1] + 1 :],
-    }
-    if text == "all":
-        return None
-    return tuple(name for name in parts.get(text, text.split(",")) if name in ids)
-
-
-def _set_environment(plan: RunPlan) -> None:
-    """What libraries read from the environment when they are imported, or in child processes."""
-    execution = plan.execution
-    defaults = {
-        "TOKENIZERS_PARALLELISM": "true",
-        "TRANSFORMERS_VERBOSITY": "error",
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    }
-    if "GROUP_RANK" in os.environ:
-        # Composer asks for the node's rank under another name than torchrun gives it.
-        defaults["NODE_RANK"] = os.environ["GROUP_RANK"]
-    if execution.threads is not None:
-        defaults["OMP_NUM_THREADS"] = str(execution.threads)
-    if execution.offline:
-        defaults |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
-    for name, value in defaults.items():
-        os.environ.setdefault(name, value)
-    # Says at each import that its kernels were built for another torch; what we use of it has none.
-    logging.getLogger("torchao").setLevel(logging.ERROR)
-    if not sys.warnoptions:
-        # Deprecations inside libraries are ours to watch in tests, not a user's to read at each run.
-        warnings.simplefilter("ignore")
-
-
-def _locked(task: _Task, ahead: Sequence[_Task], options: argparse.Namespace) -> tuple[int, bool]:
+def _locked(task: Task, ahead: Sequence[Task], options: argparse.Namespace) -> tuple[int, bool]:
     """Execute a run under its lock; returns the exit code, and whether the next run may begin."""
     with hold(task.layout.run) if rank() == 0 else contextlib.nullcontext():
         return _guarded(task, ahead, options)
 
 
-def _guarded(task: _Task, ahead: Sequence[_Task], options: argparse.Namespace) -> tuple[int, bool]:
+def _guarded(task: Task, ahead: Sequence[Task], options: argparse.Namespace) -> tuple[int, bool]:
     """Run with every way to end told: on stderr, in status.json, by the exit code."""
     status = Status(task.layout.run / "status.json")
     try:
@@ -222,7 +132,7 @@ def _guarded(task: _Task, ahead: Sequence[_Task], options: argparse.Namespace) -
         return known.exit_code, False
 
 
-def _ended(outcome: Outcome, task: _Task, status: Status) -> int:
+def _ended(outcome: Outcome, task: Task, status: Status) -> int:
     """Tell how a run ended that did not fail. At its cap only the first rank fails, last: torchrun would kill the others."""
     if outcome.state != "capped":
         fault = _books_fault(outcome, task)
@@ -238,7 +148,7 @@ def _ended(outcome: Outcome, task: _Task, status: Status) -> int:
     return error.exit_code
 
 
-def _books_fault(outcome: Outcome, task: _Task) -> RunFailed | None:
+def _books_fault(outcome: Outcome, task: Task) -> RunFailed | None:
     """Our own fault, if a finished training drew other data than planned: told last, by the first rank alone."""
     trained = next((record.values for record in outcome.records.values() if record.kind == "train"), {})
     wrong = differences(data_report(task.plan.data, outcome.records, trained)) if rank() == 0 else ()
@@ -251,7 +161,7 @@ def _books_fault(outcome: Outcome, task: _Task) -> RunFailed | None:
     )
 
 
-def _run(task: _Task, ahead: Sequence[_Task], options: argparse.Namespace) -> Outcome:
+def _run(task: Task, ahead: Sequence[Task], options: argparse.Namespace) -> Outcome:
     """Execute one run. What the runs after it need is looked for before this one begins."""
     plan, layout = task.plan, task.layout
     preflight([(later.plan, later.layout, later.chosen) for later in ahead])
@@ -268,7 +178,7 @@ def _run(task: _Task, ahead: Sequence[_Task], options: argparse.Namespace) -> Ou
     return outcome
 
 
-def _write_plan(task: _Task, source: Path) -> None:
+def _write_plan(task: Task, source: Path) -> None:
     """Keep the plan beside its results; an earlier run of a sequence has its part of it alone."""
     if task.is_last:
         write_bytes(task.layout.run / "plan.yaml", source.read_bytes())

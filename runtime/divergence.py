@@ -89,6 +89,7 @@ def top_k(logits: torch.Tensor, k: int, temperature: float) -> TopK:
     """The k largest parts of a softened distribution, the largest first, from logits [..., vocabulary]."""
     logs = functional.log_softmax(logits.float() / temperature, dim=-1)
     found = logs.topk(min(k, logs.shape[-1]), dim=-1)
+    # Summed over what is left: 1 - sum of the kept ones has no digits where little is, and reverse_kl takes its logarithm.
     left = logs.exp().scatter(-1, found.indices, 0.0).sum(dim=-1)
     return TopK(found.indices, found.values - found.values[..., :1], left)
 

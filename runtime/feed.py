@@ -18,7 +18,7 @@ from runtime.data.planned_dataset import HeldOut, PlannedDataset, collate
 from runtime.data.ranges import SampleRange, SourceData
 from runtime.errors import RunFailed
 from runtime.files import read_json
-from runtime.images.batches import ImageDataset, collate_images
+from runtime.images.batches import ImageCollator, ImageDataset
 from runtime.layout import Layout
 from runtime.precision import device_kind
 from runtime.preemption import outlive_signals
@@ -138,7 +138,7 @@ def evaluators(plan: RunPlan, dataset: PlannedDataset, sources: Sequence[SourceD
 
 
 def _collate(plan: RunPlan) -> Callable[[Sequence[Any]], dict[str, torch.Tensor]]:
-    return collate_images(plan) if plan.is_classifier else collate
+    return ImageCollator(plan) if plan.is_classifier else collate
 
 
 def without_source(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

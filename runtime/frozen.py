@@ -67,8 +67,13 @@ def load_frozen(folder: Path, what: str) -> PreTrainedModel:
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
+    from runtime.packed_files import load_packed
+
     try:
         with torch.random.fork_rng(devices=[]), contextlib.redirect_stderr(io.StringIO()):
+            rounded = load_packed(folder)
+            if rounded is not None:
+                return cast("PreTrainedModel", rounded.eval().requires_grad_(False))
             model, found = AutoModelForCausalLM.from_pretrained(
                 folder, local_files_only=True, use_safetensors=True, output_loading_info=True
             )

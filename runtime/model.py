@@ -165,7 +165,7 @@ def check_vocabulary(model: ModelPlan, tokenizer_vocab_size: int) -> None:
 
 
 def flops_per_token(model: ModelPlan | ResNetPlan, sequence_length: int) -> int:
-    """FLOPs of training on one token: 6 N + 12 L h s (PaLM, Chowdhery et al. 2022, appendix B); on one image: 6 for a multiply-add.
+    """FLOPs of training on one token: 6 N + 12 L h s (PaLM, Chowdhery et al. 2022, appendix B); on an image 6 a multiply-add.
 
     6 N are the matrix products of forward and backward pass, 12 L h s those of attention over s positions. Recomputed
     activations don't count: MFU measures useful work.

@@ -12,7 +12,8 @@ A weight is (integer x scale of its block). All other tensors are as in the plai
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
@@ -20,7 +21,10 @@ from torch import nn
 from runtime.rounded_layers import RoundedLayer, rounded_layers
 from runtime.rounding import Rounding
 
-__all__ = ["pack", "packed_state", "quantization_config", "unpack"]
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+__all__ = ["load_packed", "pack", "packed_state", "quantization_config", "unpack", "unpacked_state"]
 
 
 def pack(q: torch.Tensor, bits: int) -> torch.Tensor:
@@ -48,6 +52,50 @@ def packed_state(model: nn.Module) -> dict[str, torch.Tensor]:
     for name, layer in layers.items():
         state |= {f"{name}.{part}": tensor for part, tensor in _packed_layer(layer).items()}
     return state
+
+
+def unpacked_state(state: Mapping[str, torch.Tensor], bits: int) -> dict[str, torch.Tensor]:
+    """The plain weights of `packed_state`, in the format of their scales."""
+    found = dict(state)
+    for name in [name for name in state if name.endswith(".weight_scale")]:
+        layer = name.removesuffix(".weight_scale")
+        scale, plain = found.pop(name), found.pop(f"{layer}.weight", None)
+        if plain is None:
+            inputs = int(found.pop(f"{layer}.weight_shape")[1])
+            plain = unpack(found.pop(f"{layer}.weight_packed"), bits, inputs)
+        blocks = plain.view(*scale.shape, -1) if scale.ndim > 1 else plain
+        found[f"{layer}.weight"] = (blocks.to(scale.dtype) * scale.unsqueeze(-1)).view(plain.shape)
+    return found
+
+
+def load_packed(folder: Path) -> PreTrainedModel | None:
+    """The plain model of a folder with rounded weights in model.safetensors, in fp32; None if the folder has none.
+
+    transformers would load it as a quantised one, which can't be trained on nor moved to another number format. Rounding
+    of inputs is left behind: it belongs to serving.
+
+    Raises:
+        ValueError: it is quantised otherwise than here.
+    """
+    from safetensors.torch import load_file
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    said = getattr(config, "quantization_config", None)
+    if said is None:
+        return None
+    weights = said.get("config_groups", {}).get("group_0", {}).get("weights") if isinstance(said, dict) else None
+    if weights is None or weights.get("type") != "int" or not weights.get("symmetric"):
+        raise ValueError("its weights are quantised otherwise than in integers with one scale a block")
+    state: dict[str, torch.Tensor] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        state |= load_file(path)
+    del config.quantization_config
+    model = cast("nn.Module", AutoModelForCausalLM.from_config(config)).float()
+    missing = model.load_state_dict(unpacked_state(state, weights["num_bits"]), strict=False).missing_keys
+    if lost := [name for name in missing if not (config.tie_word_embeddings and name == "lm_head.weight")]:
+        raise ValueError(f"its files lack {len(lost)} of the weights that config.json asks for: {lost[0]}")
+    return cast("PreTrainedModel", model)
 
 
 def _packed_layer(layer: RoundedLayer) -> dict[str, torch.Tensor]:

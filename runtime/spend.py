@@ -28,7 +28,7 @@ from runtime.status import say
 from schemas.plan import RunPlan
 from schemas.units import format_seconds, format_usd
 
-__all__ = ["Cap", "Meter", "Spend", "cap_error", "open_books", "read_spend", "spent_before"]
+__all__ = ["Cap", "Meter", "Spend", "caps_of", "open_books", "read_spend", "shared_caps", "spent", "spent_before"]
 
 Cap = Literal["max_cost", "max_hours"]
 
@@ -118,10 +118,10 @@ def spent_before(plan: RunPlan, layout: Layout) -> Spend:
     return found
 
 
-def _caps(plan: RunPlan, carried: Spend) -> dict[Cap, float]:
+def caps_of(plan: RunPlan, carried: Spend) -> dict[Cap, float]:
     """What the run itself may spend, in dollars and seconds: its own caps, and what earlier runs left of those of all runs."""
     own: dict[Cap, float | None] = {"max_cost": plan.budget.max_cost_usd, "max_hours": plan.budget.max_seconds}
-    shared = {cap: limit - _spent(carried, cap) for cap, limit in _shared(plan).items()}
+    shared = {cap: limit - spent(carried, cap) for cap, limit in shared_caps(plan).items()}
     found: dict[Cap, float] = {}
     for cap, limit in own.items():
         limits = [value for value in (limit, shared.get(cap)) if value is not None]
@@ -130,7 +130,7 @@ def _caps(plan: RunPlan, carried: Spend) -> dict[Cap, float]:
     return found
 
 
-def _shared(plan: RunPlan) -> dict[Cap, float]:
+def shared_caps(plan: RunPlan) -> dict[Cap, float]:
     """Caps of all runs of the sequence together."""
     if plan.totals is None:
         return {}
@@ -138,7 +138,8 @@ def _shared(plan: RunPlan) -> dict[Cap, float]:
     return {cap: limit for cap, limit in found.items() if limit is not None}
 
 
-def _spent(spend: Spend, cap: Cap) -> float:
+def spent(spend: Spend, cap: Cap) -> float:
+    """What counts towards a cap: dollars, or seconds."""
     return spend.usd if cap == "max_cost" else spend.seconds
 
 
@@ -167,7 +168,7 @@ class Meter:
         carried: Spend | None = None,
     ) -> None:
         self._path, self._plan, self._devices, self._clock = path, plan, devices, clock
-        self._caps = _caps(plan, carried or Spend())
+        self._caps = caps_of(plan, carried or Spend())
         self._before = before or read_spend(path) or Spend()
         self._began = self._last = clock()
         self._longest = 0.0
@@ -181,7 +182,7 @@ class Meter:
         """The cap under which not even one more batch is worth starting for, if there is one."""
         for cap, limit in self._caps.items():
             stopped_here = self._before.stopped_by == cap and limit <= self._before.cap
-            if stopped_here or _spent(self._before, cap) >= limit:
+            if stopped_here or spent(self._before, cap) >= limit:
                 return cap
         return None
 
@@ -209,7 +210,7 @@ class Meter:
         self._longest, self._last = max(self._longest, now - self._last if self._last > self._began else 0.0), now
         reserve = self._longest + _SAVE_SECONDS_PER_PARAMETER * self._plan.model.num_parameters
         ahead = self.now().plus(reserve, self._devices, self._plan.hardware.usd_per_gpu_hour)
-        return next((cap for cap, limit in self._caps.items() if _spent(ahead, cap) >= limit), None)
+        return next((cap for cap, limit in self._caps.items() if spent(ahead, cap) >= limit), None)
 
     def stop(self, cap: Cap) -> None:
         """Note that the session ends at a cap."""
@@ -246,63 +247,3 @@ class Meter:
         # What ended the session matters more than that its last seconds could not be written.
         with contextlib.suppress(RunFailed, OSError) if kind else contextlib.nullcontext():
             self.write()
-
-
-def cap_error(
-    plan: RunPlan, spend: Spend, steps: int, training_seconds: float = 0.0, carried: Spend | None = None
-) -> RunFailed:
-    """How a run ends at its cap: what was spent, what is saved, and the line that lets it go on.
-
-    Args:
-        plan: with the cap.
-        spend: up to now; says which cap it was.
-        steps: optimizer steps done.
-        training_seconds: that these took, without starts, evaluations and saving.
-        carried: what earlier runs of the sequence have spent.
-    """
-    cap: Cap = spend.stopped_by or "max_cost"
-    show = format_usd if cap == "max_cost" else format_seconds
-    before = carried or Spend()
-    own = plan.budget.max_cost_usd if cap == "max_cost" else plan.budget.max_seconds
-    limit = _caps(plan, before).get(cap, spend.cap)
-    # What binds may be the cap of all runs together: then it is told with what these have spent together.
-    together = cap in _shared(plan) and (own is None or limit < own)
-    whose = f"; the runs before it {show(_spent(before, cap))} of that" if together and _spent(before, cap) else ""
-    base = _spent(before, cap) if together else 0.0
-    spent, limit = base + _spent(spend, cap), _shared(plan)[cap] if together else limit
-    total = plan.training.steps
-    done = f"at batch {steps:,} of {total:,}, which is saved" if steps else "before a batch was done"
-    ahead = _seconds_ahead(plan, spend, steps, training_seconds)
-    devices = spend.device_seconds / spend.seconds if spend.seconds else plan.parallelism.devices
-    # Never below what is spent already and the cap that was too low, whatever the pace.
-    after = base + _spent(spend.plus(ahead, round(devices), plan.hardware.usd_per_gpu_hour), cap)
-    need = max(after, limit) * 1.05
-    enough = f"${_rounded_up(need):g}" if cap == "max_cost" else _time(need)
-    return RunFailed(
-        "RC608",
-        f"training has spent {show(spent)} of the {show(limit)} of `{cap}`{whose}; it stopped {done}",
-        f"`{cap}: {enough}` under `budget` would be enough at this pace; then run the recipe again, and it goes on from there",
-    )
-
-
-def _seconds_ahead(plan: RunPlan, spend: Spend, steps: int, training_seconds: float) -> float:
-    """Seconds of the training that is left: batches at the pace so far, and once more all that was not batches.
-
-    That is starting, above all: counted by the batch, a run that stopped after its first would need a hundredfold.
-    """
-    if not steps:
-        return sum(step.seconds for step in plan.steps if step.kind == "train")
-    batches = min(training_seconds, spend.seconds) if training_seconds > 0 else spend.seconds
-    return batches / steps * (plan.training.steps - steps) + spend.seconds - batches
-
-
-def _time(seconds: float) -> str:
-    return f"{_rounded_up(seconds / 3600):g}h" if seconds > 7200 else f"{_rounded_up(seconds):g}s"
-
-
-def _rounded_up(value: float) -> float:
-    """To two digits, never down."""
-    if value <= 0:
-        return 0.0
-    step = 10.0 ** (math.floor(math.log10(value)) - 1)
-    return math.ceil(value / step) * step

@@ -462,8 +462,13 @@ class RunPlan(Frozen):
                 found.append(f"step {step.id} reads a step that does not come before it")
         if len(set(ids)) != len(ids):
             found.append("two steps have one id")
-        if self.is_classifier != isinstance(self.model, ResNetPlan) or self.is_classifier != (self.tokenizer is None):
-            found.append("objective, model and tokenizer are not of one kind")
-        elif self.tokenizer is not None and self.tokenizer.vocab_size > self.decoder.vocab_size:
-            found.append("the tokenizer has more tokens than the model has rows")
-        return found
+        return [*found, *self._kind_problems()]
+
+    def _kind_problems(self) -> list[str]:
+        """Whether objective, model, data and tokenizer are of one kind, and the vocabulary is the model's."""
+        kinds = isinstance(self.model, ResNetPlan), self.tokenizer is None, self.data.image is not None
+        if any(kind != self.is_classifier for kind in kinds):
+            return ["objective, model, tokenizer and data are not of one kind"]
+        if self.tokenizer is not None and self.tokenizer.vocab_size > self.decoder.vocab_size:
+            return ["the tokenizer has more tokens than the model has rows"]
+        return []

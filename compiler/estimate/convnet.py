@@ -1,4 +1,4 @@
-"""Residual networks in closed form: parameters and multiply-adds exactly, memory and seconds of a step to an order of magnitude."""
+"""Residual networks in closed form: parameters and multiply-adds exactly, memory and speed to an order of magnitude."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ _TRIPS: Final = 12
 """Times that each output of a convolution crosses the memory bus in a step: by itself, its norm and its ReLU, both ways."""
 _GPU_KERNEL_SECONDS: Final = 10e-6
 _CPU_KERNEL_SECONDS: Final = 75e-6
-"""Least time of one layer's kernel. On one core of an AMD EPYC a step of ResNet-8 with 4, 16 and 64 channels took 6, 13 and 268 ms
-(32 and 64 images of 8 pixels, 16 of 32); with this it comes out at 7, 11 and 253."""
+"""Least time of one layer's kernel. On one core of an AMD EPYC a step of ResNet-8 with 4, 16 and 64 channels took 6, 13 and
+268 ms (32 and 64 images of 8 pixels, 16 of 32); with this it comes out at 7, 11 and 253."""
 _KERNELS: Final = 9
 """Kernels of a convolution with its norm and ReLU, forward and backward."""
 _SPREAD: Final = 2.0
@@ -203,7 +203,10 @@ def speed_of(step: StepOf, measured_mfu: float | None = None) -> Speed:
     seconds = {
         "matmul": flops / (_MATMUL_SHARE * peak),
         "pointwise": _TRIPS * c.outputs * step.activation_bytes * step.samples / device.memory_bandwidth,
-        "overhead": _KERNELS * (_CPU_KERNEL_SECONDS if device.is_cpu else _GPU_KERNEL_SECONDS) * c.convolutions * passes,
+        "overhead": _KERNELS
+        * (_CPU_KERNEL_SECONDS if device.is_cpu else _GPU_KERNEL_SECONDS)
+        * c.convolutions
+        * passes,
         "optimizer": (4.0 * 3 + 2 * step.state_bytes) * c.parameters / device.memory_bandwidth,
         "communication": _reduction_seconds(step),
     }

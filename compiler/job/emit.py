@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
-import math
 import os
 import shlex
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from compiler.job.readme import readme_values
+from compiler.job.scripts import folder_name, script_values
 from compiler.job.yaml_out import dump
 from schemas.diagnostics import Diagnostic, DiagnosticsError
 from schemas.plan import RunPlan
@@ -27,9 +27,6 @@ __all__ = ["emit", "job_files"]
 
 _EXECUTABLE: Final = frozenset({"launch/local.sh", "launch/slurm.sbatch"})
 _HEADER: Final = "# Written by recipec. Change the recipe, not this file: an edited plan is refused (RC605).\n"
-_LEAST_SLURM_SECONDS: Final = 600
-# A rank on a GPU keeps about this many threads busy: its own, autograd's, the pinning of memory, NCCL's proxy.
-_GPU_THREADS: Final = 4
 
 
 def emit(plan: RunPlan, parent: Path) -> Path:
@@ -42,7 +39,7 @@ def emit(plan: RunPlan, parent: Path) -> Path:
         DiagnosticsError: something that is no job folder is in the way, or the disk can't be written (RC604).
     """
     files = job_files(plan)
-    target = parent / _folder(plan)
+    target = parent / folder_name(plan)
     with _disk_errors(target):
         _refuse_foreign(target)
         if not _holds(target, files):
@@ -53,17 +50,15 @@ def emit(plan: RunPlan, parent: Path) -> Path:
 def job_files(plan: RunPlan) -> dict[str, str]:
     """Path in the job folder -> content: a pure function of the plan."""
     environment = _environment()
-    values = _script_values(plan)
+    values = script_values(plan)
     templates = {"launch/local.sh": "local.sh.j2", "launch/slurm.sbatch": "slurm.sbatch.j2"}
     return {
         "plan.yaml": _HEADER + dump(plan.model_dump(mode="json", by_alias=True)),
         **{path: environment.get_template(name).render(values) for path, name in templates.items()},
-        "README.md": environment.get_template("README.md.j2").render(readme_values(plan) | {"folder": _folder(plan)}),
+        "README.md": environment.get_template("README.md.j2").render(
+            readme_values(plan) | {"folder": folder_name(plan)}
+        ),
     }
-
-
-def _folder(plan: RunPlan) -> str:
-    return f"{plan.name}-{plan.short_fingerprint}"
 
 
 @functools.cache
@@ -113,47 +108,6 @@ def _code(text: str) -> str:
     fence = "`" * (max((len(run) for run in "".join(c if c == "`" else " " for c in flat).split()), default=0) + 1)
     pad = " " if flat.startswith("`") or flat.endswith("`") else ""
     return f"{fence}{pad}{flat}{pad}{fence}"
-
-
-class _ScriptRun(NamedTuple):
-    """A run of the job as its launch scripts need it."""
-
-    name: str
-    folder: str
-    devices: int
-    nodes: int
-    ranks_per_node: int
-
-
-def _script_run(plan: RunPlan) -> _ScriptRun:
-    layout = plan.parallelism
-    each = math.ceil(layout.devices / layout.nodes)
-    return _ScriptRun(str(plan.run or plan.name), _folder(plan), layout.devices, layout.nodes, each)
-
-
-def _script_values(plan: RunPlan) -> dict[str, Any]:
-    """What the launch scripts need; a job of several runs asks for what the largest of them takes."""
-    execution, runs = plan.execution, [_script_run(run) for run in plan.runs]
-    is_cpu = all(run.hardware.gpu == "cpu" for run in plan.runs)
-    return {
-        "folder": _folder(plan),
-        "is_cpu": is_cpu,
-        "runs": runs,
-        "devices": max(run.devices for run in runs),
-        "nodes": max(run.nodes for run in runs),
-        "execution": execution.model_dump(),
-        "ranks_per_node": max(run.ranks_per_node for run in runs),
-        "cpus_per_rank": (execution.threads or (1 if is_cpu else _GPU_THREADS)) + execution.workers,
-        "slurm_time": _slurm_time(plan),
-    }
-
-
-def _slurm_time(plan: RunPlan) -> str:
-    """`--time`: as the recipe says, or twice the estimate of all steps of all runs; as d-hh:mm:ss in whole minutes."""
-    estimate = sum(max(run.estimate.hours * 3600, sum(step.seconds for step in run.steps)) for run in plan.runs)
-    seconds = plan.execution.slurm.time or max(2 * estimate, _LEAST_SLURM_SECONDS)
-    minutes = math.ceil(seconds / 60)
-    return f"{minutes // 1440}-{minutes // 60 % 24:02}:{minutes % 60:02}:00"
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from schemas.techniques.distillation import Distillation, DistillationAlgorithm
 from schemas.techniques.sequence_length_warmup import SequenceLengthWarmup
 from schemas.units import Time, format_bytes, format_count
 
-__all__ = ["lower", "same_words"]
+__all__ = ["lower"]
 
 _PREVIOUS: Final = "previous"
 

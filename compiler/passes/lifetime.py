@@ -41,7 +41,7 @@ def lifetime(draft: Draft) -> Draft:
 
 
 def _of_images(draft: Draft) -> Draft:
-    """Fill `budget` of a classifier, whose life is its training: no law has other choices, and nothing is known of its serving."""
+    """Fill `budget` of a classifier, whose life is its training: no law has other choices."""
     usd = draft.sections["estimate"].usd
     why: dict[str, Because] = {
         "": Reason("images of the run; no scaling law holds for classifiers"),

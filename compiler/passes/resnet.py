@@ -18,7 +18,7 @@ __all__ = ["resnet"]
 _DEPTH: Final[ResNetDepth] = 18
 """The smallest with four stages (He et al. 2016, table 1)."""
 _LEAST_FOR_STEM: Final = 64
-"""Pixels. The large stem leaves a quarter of height and width, the stages an eighth of that: from 64 pixels on something is left."""
+"""Pixels. The large stem leaves a quarter of height and width, the stages an eighth of that: of 64 pixels two."""
 
 
 def resnet(draft: Draft) -> Draft:
@@ -85,7 +85,9 @@ def resnet(draft: Draft) -> Draft:
 
 def _too_small(draft: Draft, shape: Architecture) -> Diagnostic:
     """The finding that the stages leave one pixel: a norm over one value of one image is no norm, and torch refuses it."""
-    larger = next(size for size in range(shape.image_size, 4097) if count(replace(shape, image_size=size)).last_size > 1)
+    larger = next(
+        size for size in range(shape.image_size, 4097) if count(replace(shape, image_size=size)).last_size > 1
+    )
     return draft.diagnostic(
         "RC204",
         f"of images of {shape.image_size} pixels the last stage has one left",

@@ -33,7 +33,7 @@ def rows(plan: RunPlan) -> list[Row]:
     """A row a run, in order; none where the recipe has no sequence. Techniques that all of several runs have are left out."""
     if plan.run is None:
         return []
-    kinds = [{spec.kind for spec in run.algorithms} for run in plan.runs]
+    kinds = [{str(spec.kind) for spec in run.algorithms} for run in plan.runs]
     return [_row(run, set.intersection(*kinds) if len(kinds) > 1 else set()) for run in plan.runs]
 
 

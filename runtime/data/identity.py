@@ -18,7 +18,16 @@ from runtime.data.mds import read_index
 from runtime.errors import DataError
 from runtime.files import hash_file
 from runtime.images.sources import digits_file, image_files
-from schemas.data import BuiltinSource, FilesSource, HubSource, ImagesSource, JsonlSource, MdsSource, Source
+from schemas.data import (
+    BuiltinSource,
+    FilesSource,
+    HubSource,
+    ImagesSource,
+    JsonlSource,
+    MdsSource,
+    ParquetSource,
+    Source,
+)
 
 __all__ = ["checked_hash", "content_hash", "source_identity"]
 
@@ -35,12 +44,8 @@ def content_hash(source: Source, roots: tuple[Path, ...], *, offline: bool = Fal
     """
     if isinstance(source, MdsSource):
         return read_index(source, roots).sha256
-    if isinstance(source, ImagesSource):
-        return _hash(_hashes(image_files(source, roots)))
-    if isinstance(source, BuiltinSource) and source.builtin == "digits":
-        return _hash([source.builtin, hash_file(digits_file())])
     if isinstance(source, BuiltinSource):
-        return _hash([source.builtin, platform.python_version(), *_hashes(builtin.library_files())])
+        return _hash([source.builtin, *_of_builtin(source)])
     if isinstance(source, HubSource):
         folder = find_folder(source.hf, roots)
         if folder is None:
@@ -49,6 +54,20 @@ def content_hash(source: Source, roots: tuple[Path, ...], *, offline: bool = Fal
             FoundFile(path.relative_to(folder).as_posix(), path) for path in folder.rglob("*") if path.is_file()
         )
         return _hash(_hashes(files))
+    return _hash(_hashes(_files(source, roots)))
+
+
+def _of_builtin(source: BuiltinSource) -> list[str]:
+    if source.builtin == "digits":
+        return [hash_file(digits_file())]
+    return [platform.python_version(), *_hashes(builtin.library_files())]
+
+
+def _files(
+    source: FilesSource | JsonlSource | ParquetSource | ImagesSource, roots: tuple[Path, ...]
+) -> list[FoundFile]:
+    if isinstance(source, ImagesSource):
+        return image_files(source, roots)
     patterns = (
         source.files
         if isinstance(source, FilesSource)
@@ -56,7 +75,7 @@ def content_hash(source: Source, roots: tuple[Path, ...], *, offline: bool = Fal
         if isinstance(source, JsonlSource)
         else source.parquet
     )
-    return _hash(_hashes(find_files(patterns, roots)))
+    return find_files(patterns, roots)
 
 
 def checked_hash(name: str, source: Source, roots: tuple[Path, ...], *, offline: bool = False) -> str:

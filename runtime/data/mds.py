@@ -216,7 +216,9 @@ def rows(source: MdsSource, wanted: Sequence[str], roots: tuple[Path, ...]) -> I
         if column not in index.columns:
             columns = ", ".join(f"`{name}`" for name in index.columns)
             key = "label" if column == source.label and column != source.column else "column"
-            raise DataError("RC411", f"{index.remote} has no column `{column}`; it has {columns}", f"name one with `{key}:`")
+            raise DataError(
+                "RC411", f"{index.remote} has no column `{column}`; it has {columns}", f"name one with `{key}:`"
+            )
     for shard in index.shards:
         with tempfile.TemporaryDirectory(prefix="recipec-") as folder:
             reader = _open_shard(index, shard, Path(folder))

@@ -12,7 +12,6 @@ from typing import Any, Final, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from streaming.base.distributed import get_world_size
 from torch.utils.data import Dataset
 

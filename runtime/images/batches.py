@@ -19,7 +19,7 @@ from runtime.images.sources import Pixels
 from runtime.steps.base import Result
 from schemas.plan import ImagePlan, RunPlan
 
-__all__ = ["ImageDataset", "Labelled", "collate_images", "heldout_batches", "to_input"]
+__all__ = ["ImageCollator", "ImageDataset", "Labelled", "heldout_batches", "to_input"]
 
 
 class Labelled(NamedTuple):
@@ -72,8 +72,11 @@ def to_input(pixels: NDArray[np.uint8], form: ImagePlan) -> torch.Tensor:
     return values.permute(0, 3, 1, 2).contiguous()
 
 
-class collate_images:  # noqa: N801  # used as a function that loader processes can be sent
-    """A batch: `pixel_values` [batch, channels, size, size] float32, `labels` and `source` [batch] int64, and what teachers said."""
+class ImageCollator:
+    """Makes batches: `pixel_values` [batch, channels, size, size], `labels` and `source` [batch] int64, and what teachers said.
+
+    A class, since loader processes are sent it.
+    """
 
     def __init__(self, plan: RunPlan) -> None:
         self._form = _form(plan)

@@ -1,4 +1,4 @@
-"""The parts of a classifier's model card that a language model's doesn't have: how to load it, its shape, its table of classes."""
+"""The parts of a classifier's model card that a language model's doesn't have: loading, shape, table of classes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ def _lines(model: ResNetPlan, form: ImagePlan, *, fewer_channels: bool = False) 
         yield from ("", "def norm(channels): return torch.nn.GroupNorm(__import__('math').gcd(32, channels), channels)")
         norm = ", norm_layer=norm"
     yield ""
-    yield f"model = resnet.ResNet(resnet.{block}, {list(model.blocks) if plain else [1, 1, 1, 1]}, num_classes={model.num_classes}{norm})"
+    blocks = list(model.blocks) if plain else [1, 1, 1, 1]
+    yield f"model = resnet.ResNet(resnet.{block}, {blocks}, num_classes={model.num_classes}{norm})"
     kernel = "7, stride=2, padding=3" if model.stem == "imagenet" else "3, padding=1"
     if not plain or model.stem != "imagenet" or model.channels != 3:
         yield f"model.conv1 = torch.nn.Conv2d({model.channels}, {model.width}, {kernel}, bias=False)"

@@ -54,11 +54,19 @@ def as_text(report: SequenceReport, width: int) -> str:
 
 def _lines(label: str, cells: Sequence[str], column: int) -> list[str]:
     """A row; a cell that is too long for its column goes on below."""
-    wrapped = [[_fit(label, _LABEL)], *(textwrap.wrap(cell, column - 1) or [""] for cell in cells)]
+    wrapped = [[_fit(label, _LABEL)], *(_wrapped(cell, column - 1) for cell in cells)]
     return [
         f"{name:<{_LABEL}}{''.join(f'{cell:>{column}}' for cell in found)}".rstrip()
         for name, *found in itertools.zip_longest(*wrapped, fillvalue="")
     ]
+
+
+def _wrapped(cell: str, width: int) -> list[str]:
+    """A cell in lines; a change breaks at its arrow, never between a number and its unit."""
+    before, arrow, after = cell.partition(" > ")
+    if len(cell) <= width or not arrow:
+        return textwrap.wrap(cell, width) or [""]
+    return [f"{before} >", after]
 
 
 def _fit(text: str, width: int) -> str:
@@ -136,7 +144,7 @@ def _bias(stages: Sequence[Stage]) -> Iterator[Row]:
     def of(name: str, show: Show) -> Callable[[Stage], str | None]:
         return lambda stage: None if stage.bias is None else _number(getattr(stage.bias, name), show)
 
-    yield _row(group, "compared with", stages, lambda stage: stage.bias and stage.bias.against)
+    yield _row(group, "compared with", stages, lambda stage: None if stage.bias is None else stage.bias.against)
     yield _row(group, "CEV", stages, of("cev", "{:.4g}".format))
     yield _row(group, "SDE", stages, of("sde", "{:.4g}".format))
     yield _row(group, "changed samples (PIE)", stages, of("pie", "{:,}".format))

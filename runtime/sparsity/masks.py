@@ -13,7 +13,7 @@ from typing import cast
 
 import torch
 from torch import nn
-from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+from torch.distributed.fsdp import FullyShardedDataParallel
 
 from runtime.sparsity.layers import Modules, clean_name
 
@@ -32,11 +32,11 @@ def whole_parts(model: nn.Module, *, writeback: bool) -> Iterator[Modules]:
     """
     named = modules_of(model)
     names = {module: name for name, module in named.items()}
-    units = FSDP.fsdp_modules(_bare(model))
+    units = FullyShardedDataParallel.fsdp_modules(_bare(model))
     if not units:
         yield named
     for unit in units:
-        with FSDP.summon_full_params(unit, recurse=False, writeback=writeback):
+        with FullyShardedDataParallel.summon_full_params(unit, recurse=False, writeback=writeback):
             yield {names[module]: module for module in _own(unit) if module in names}
 
 
@@ -52,7 +52,7 @@ def _bare(model: nn.Module) -> nn.Module:
 def _own(unit: nn.Module) -> Iterator[nn.Module]:
     """Modules whose weights belong to this FSDP unit and to none inside it."""
     for child in unit.children():
-        if not isinstance(child, FSDP):
+        if not isinstance(child, FullyShardedDataParallel):
             yield child
             yield from _own(child)
 
@@ -96,7 +96,7 @@ class Masks:
 
     def whole(self, model: nn.Module) -> dict[str, torch.Tensor]:
         """The masks as a checkpoint has them: whole, by name, on every rank; on the CPU where weights are in shards."""
-        if not FSDP.fsdp_modules(_bare(model)):
+        if not FullyShardedDataParallel.fsdp_modules(_bare(model)):
             return dict(self._kept)
         self._fill(model, math.nan)
         found = {}

@@ -85,7 +85,11 @@ def _keep_along(layer: nn.Module, key: str, dim: int, stays: torch.Tensor) -> No
 def _rename_sizes(layer: nn.Module) -> None:
     """What a layer says of its size, from its weight: its own arithmetic (Conv1D) and printing read it."""
     shape = cast("torch.Tensor", layer.weight).shape
-    names = {"Linear": ("out_features", "in_features"), "Conv1D": ("nx", "nf"), "Conv2d": ("out_channels", "in_channels")}
+    names = {
+        "Linear": ("out_features", "in_features"),
+        "Conv1D": ("nx", "nf"),
+        "Conv2d": ("out_channels", "in_channels"),
+    }
     # By `setattr`, since torch declares all attributes of a module as tensors or modules.
     for name, size in zip(names.get(type(layer).__name__, ("num_features",)), shape, strict=False):
         setattr(layer, name, size)

@@ -1,4 +1,4 @@
-"""The step `evaluate`: the start, the trained and the shipped model on held-out samples of each source, and texts it continues."""
+"""The step `evaluate`: the start, the trained and the shipped model on held-out samples of each source, and texts."""
 
 from __future__ import annotations
 

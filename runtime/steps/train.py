@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runtime.cap_error import cap_error
 from runtime.errors import RunFailed
-from runtime.spend import Meter, Spend, cap_error, open_books, spent_before
+from runtime.spend import Meter, Spend, open_books, spent_before
 from runtime.start import check_start, start_content
 from runtime.status import rank, world_size
 from runtime.steps.base import Context, Inputs

@@ -53,7 +53,12 @@ def codes(text: str, folder: Path, *overrides: str) -> list[tuple[str, str]]:
 def test_digits_are_a_plan(tmp_path: Path) -> None:
     """Classes, tokens and epochs follow from the source; an image is a sample and a token; there is no tokenizer."""
     plan = plan_text(DIGITS, tmp_path)
-    assert (plan.resnet.num_classes, plan.resnet.width, plan.resnet.stem, plan.resnet.blocks) == (10, 16, "small", (1, 1, 1))
+    assert (plan.resnet.num_classes, plan.resnet.width, plan.resnet.stem, plan.resnet.blocks) == (
+        10,
+        16,
+        "small",
+        (1, 1, 1),
+    )
     assert plan.tokenizer is None
     assert plan.data.sequence_length == 1
     images = round(1797 * 0.9)
@@ -209,7 +214,9 @@ def test_classes_elsewhere_must_be_said(tmp_path: Path) -> None:
     assert codes(store, tmp_path) == [("RC416", "model")]
     assert codes(store, tmp_path, "model.num_classes=10") == []
     assert codes(store, tmp_path, "model.num_classes=10", "training.duration=2ep") == [("RC410", "training.duration")]
-    assert codes(store, tmp_path, "model.num_classes=10", "training.duration=2ep", "data.sources.photos.tokens=50k") == []
+    assert (
+        codes(store, tmp_path, "model.num_classes=10", "training.duration=2ep", "data.sources.photos.tokens=50k") == []
+    )
 
 
 def test_limits_hold_and_suggest_a_shorter_run(tmp_path: Path) -> None:
@@ -232,7 +239,9 @@ def test_mixtures_phases_and_devices(tmp_path: Path) -> None:
     )
     plan = plan_text(DIGITS, tmp_path, *mixed)
     assert plan.resnet.num_classes == 10
-    drawn = [{name: share.samples for name, share in phase.sources.items() if share.samples} for phase in plan.data.phases]
+    drawn = [
+        {name: share.samples for name, share in phase.sources.items() if share.samples} for phase in plan.data.phases
+    ]
     assert drawn == [{"digits": 50 * 64}, {"digits": 25 * 64, "photos": 25 * 64}]
     assert (plan.parallelism.strategy, plan.parallelism.sharding) == ("ddp", "none")
 

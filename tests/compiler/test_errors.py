@@ -20,7 +20,16 @@ from tests.recipes import ROOT
 
 ERRORS = Path(__file__).parents[1] / "errors"
 RECIPES = sorted(path.name for path in ERRORS.glob("*.yaml"))
-GOLDEN = ("conflicts", "duplicate_keys", "extends_circle", "quantities", "renamed_keys", "sequence", "syntax_quote", "variables")
+GOLDEN = (
+    "conflicts",
+    "duplicate_keys",
+    "extends_circle",
+    "quantities",
+    "renamed_keys",
+    "sequence",
+    "syntax_quote",
+    "variables",
+)
 _EXPECTATION = re.compile(r"# (error|warning): (RC\d{3}(?:, RC\d{3})*)$")
 
 

@@ -396,6 +396,7 @@ SINGLE = {
     "data.curriculum[].kind",
     "compression[].kind",
     "distillation.kind",
+    "training.adapter.kind",
     "averaging.kind",
     "launch.kind",
 }

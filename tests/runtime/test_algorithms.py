@@ -42,7 +42,8 @@ ALGORITHMS: dict[str, list[dict[str, Any]]] = {
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with a teacher that is another tiny model."""
-    build_untrained(plan_of(seed=99)).save_pretrained(tmp_path / "teacher")
+    teacher: Any = build_untrained(plan_of(seed=99))
+    teacher.save_pretrained(tmp_path / "teacher")
     return tmp_path
 
 

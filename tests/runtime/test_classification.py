@@ -56,7 +56,9 @@ def test_three_steps_resumed_for_three_more_are_six_straight(folder: Path, case:
         assert train(other, folder)["status"] == "interrupted"
     resumed = train(other, folder)
     assert resumed["resumed_from"] == 3
-    assert {k: v for k, v in resumed.items() if k not in TIMING} == {k: v for k, v in straight.items() if k not in TIMING}
+    assert {k: v for k, v in resumed.items() if k not in TIMING} == {
+        k: v for k, v in straight.items() if k not in TIMING
+    }
     assert _untimed(metrics(other, folder)) == _untimed(metrics(plan, folder))
     left, right = (load_trained(p, layout_of(p, folder)).state_dict() for p in (plan, other))
     assert left.keys() == build_resnet(plan).state_dict().keys()
@@ -205,5 +207,7 @@ def test_the_cards_lines_build_every_shape(depth: Any, tmp_path: Path) -> None:
     text = classifier_card.use(plan, ())
     code = re.search(r"```python\n(.*?)```", text, re.DOTALL)
     assert code is not None
-    (tmp_path / "use.py").write_text(code[1] + f"\nassert predict(torch.zeros(1, {channels}, 32, 32)).shape == (1, 10)\n")
+    (tmp_path / "use.py").write_text(
+        code[1] + f"\nassert predict(torch.zeros(1, {channels}, 32, 32)).shape == (1, 10)\n"
+    )
     subprocess.run([sys.executable, "-P", "use.py"], cwd=tmp_path, check=True, timeout=120)

@@ -45,7 +45,8 @@ def test_the_compilers_counts_are_the_built_networks(plan: ResNetPlan) -> None:
 
 
 @pytest.mark.parametrize(
-    ("depth", "parameters"), [(18, 11_689_512), (34, 21_797_672), (50, 25_557_032), (101, 44_549_160), (152, 60_192_808)]
+    ("depth", "parameters"),
+    [(18, 11_689_512), (34, 21_797_672), (50, 25_557_032), (101, 44_549_160), (152, 60_192_808)],
 )
 def test_standard_shapes_are_torchvisions(depth: int, parameters: int) -> None:
     """The same names, shapes and function: weights of one give the other's logits."""

@@ -62,7 +62,7 @@ def trained(
         numbers: dict[bytes, list[int]] = {}
         for i, sample in enumerate(rows(train)):  # the documentation says a few things twice
             numbers.setdefault(sample.astype(np.int64).tobytes(), []).append(i)
-        mine = [tokens.astype(np.int64).tobytes() for batch in batches for tokens, source in batch if source == number]
+        mine = [drawn[0].astype(np.int64).tobytes() for batch in batches for drawn in batch if drawn[1] == number]
         found[name] = [numbers[tokens].pop() for tokens in mine]
     return found, outcome, layout
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -83,7 +84,7 @@ def test_texts_are_the_same_each_time(run: tuple[Context, Inputs]) -> None:
     """The plan's seed decides the sample; no padding row of the embedding is drawn; the caller's random state stays."""
     context, inputs = run
     tokenizer = load(inputs["tokenizer"].folder)
-    model = load_trained(context.plan, context.layout)
+    model: Any = load_trained(context.plan, context.layout)
     state = torch.random.get_rng_state()
     first = evaluation.continue_prompt(model, tokenizer, "the river", context.plan)
     assert torch.equal(state, torch.random.get_rng_state())

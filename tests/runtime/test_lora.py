@@ -149,6 +149,7 @@ CASES: dict[str, dict[str, Any]] = {
     "full": {},
     "nf4": {"lora": {"base": "nf4"}},
     "averaged": {"more": (AVERAGE,)},
+    "base in bf16": {"precision": {"param": "bf16"}},
 }
 
 

@@ -23,7 +23,7 @@ GPT2 = {"family": "gpt2", "num_parameters": 27_040, "dropout": 0.1}
 def test_model_has_the_planned_parameters_and_dimensions(model: dict[str, Any]) -> None:
     """Both families are built with the plan's shape and give logits over the plan's vocabulary."""
     plan = plan_of(model=model)
-    built = build_untrained(plan, eos_token_id=3)
+    built: Any = build_untrained(plan, eos_token_id=3)
     assert sum(p.numel() for p in built.parameters()) == plan.model.num_parameters
     assert len(blocks(built)) == plan.decoder.num_layers
     assert built(input_ids=torch.zeros(2, 64, dtype=torch.long)).logits.shape == (2, 64, 512)
@@ -62,7 +62,7 @@ def test_rotary_base_norms_and_heads_reach_the_model() -> None:
     """Numbers that have defaults in the library are the plan's, in whatever version they are stored."""
     model = {"num_kv_heads": 1, "rope_theta": 5000.0, "norm_eps": 1e-3, "tie_embeddings": False}
     plan = plan_of(model={**model, "num_parameters": 26_720 - 2 * 32 * 16 + 512 * 32})
-    built = build_untrained(plan)
+    built: Any = build_untrained(plan)
     frequencies = built.model.rotary_emb.inv_freq
     assert frequencies.tolist() == pytest.approx([5000.0 ** -(2 * i / 16) for i in range(8)])
     assert built.model.norm.variance_epsilon == 1e-3

@@ -16,10 +16,12 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from runtime.algorithms import quantization
+from runtime.errors import DataError
+from runtime.frozen import load_frozen
 from runtime.model import build_untrained
 from runtime.model_files import COMPRESSED, write_loadable, write_smallest
 from runtime.packed_files import pack, packed_state, unpack
-from runtime.rounded_layers import rounded_layers
+from runtime.rounded_layers import plain_model, rounded_layers
 from runtime.shipping import in_export_dtype
 from schemas.plan import RunPlan
 from schemas.techniques.quantization import QuantizationAlgorithm
@@ -157,3 +159,26 @@ def test_layers_that_no_loader_knows_come_packed_and_plain(tmp_path: Path) -> No
     exec(lines, given)  # our own documentation
     assert torch.equal(given["weight"].t(), load_file(tmp_path / "export" / "model.safetensors")[f"{name}.weight"])
     assert "lm_head.weight" not in packed or "transformer.wte.weight" not in packed
+
+
+@pytest.mark.parametrize("name", ["int8-tensor", "int8-channel", "int4-group", "int8-inputs"])
+def test_a_run_may_start_from_it_or_be_taught_by_it(tmp_path: Path, name: str) -> None:
+    """Loaded as a start or a teacher it is a plain fp32 model with the rounded weights, that can be trained on."""
+    plan = plan_with(FORMS[name])
+    model = shipped_model(plan)
+    write_smallest(model, tmp_path, plan)
+    expected = plain_model(model)(input_ids=IDS).logits
+    found = load_frozen(tmp_path, "the start").float()
+    assert sum(parameter.numel() for parameter in found.parameters()) == plan.model.num_parameters
+    assert torch.allclose(found(input_ids=IDS).logits, expected, atol=1e-6)
+
+
+def test_other_quantisations_are_refused_as_a_start(tmp_path: Path) -> None:
+    """Zero points, or 4-bit floats, would be read as something else."""
+    plan = plan_with({})
+    write_smallest(shipped_model(plan), tmp_path, plan)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["quantization_config"]["config_groups"]["group_0"]["weights"]["symmetric"] = False
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(DataError, match="quantised otherwise"):
+        load_frozen(tmp_path, "the start")

@@ -113,7 +113,8 @@ def test_the_shipped_model_is_smaller_and_computes_the_same(tmp_path: Path) -> N
         assert (logits_of(trained.eval(), batch) - logits_of(small.eval(), batch)).abs().max() < 1e-5
     removed = counts(trained)[0] - counts(small)[0]
     assert removed == (4 * 32 * 32 + 3 * 64 * 32) // 2
-    assert (small.config.intermediate_size, small.config.num_attention_heads) == (32, 1)
+    config: Any = small.config
+    assert (config.intermediate_size, config.num_attention_heads) == (32, 1)
 
 
 def test_gpt2_loses_channels_with_their_biases(tmp_path: Path) -> None:
@@ -125,7 +126,8 @@ def test_gpt2_loses_channels_with_their_biases(tmp_path: Path) -> None:
     batch = {"input_ids": torch.arange(64).view(2, 32)}
     with torch.no_grad():
         assert (logits_of(trained.eval(), batch) - logits_of(small.eval(), batch)).abs().max() < 1e-5
-    assert small.config.n_inner == 32
+    config: Any = small.config
+    assert config.n_inner == 32
 
 
 def two_runs(method: str, second: list[dict[str, Any]]) -> tuple[RunPlan, RunPlan]:

@@ -14,11 +14,12 @@ import torch
 
 from runtime import __main__ as command
 from runtime import spend
+from runtime.cap_error import cap_error
 from runtime.checkpoint import Progress, save
 from runtime.errors import RunFailed
 from runtime.execute import execute
 from runtime.model import load_trained
-from runtime.spend import Meter, Spend, cap_error, open_books, read_spend
+from runtime.spend import Meter, Spend, open_books, read_spend
 from schemas.fingerprint import fingerprint, resume_key
 from schemas.plan import RunPlan
 from tests.factory import tiny_plan

@@ -18,7 +18,13 @@ def standard(depth: Any) -> Architecture:
 
 @pytest.mark.parametrize(
     ("depth", "parameters", "giga_macs"),
-    [(18, 11_689_512, 1.81), (34, 21_797_672, 3.66), (50, 25_557_032, 4.09), (101, 44_549_160, 7.80), (152, 60_192_808, 11.51)],
+    [
+        (18, 11_689_512, 1.81),
+        (34, 21_797_672, 3.66),
+        (50, 25_557_032, 4.09),
+        (101, 44_549_160, 7.80),
+        (152, 60_192_808, 11.51),
+    ],
 )
 def test_torchvisions_table(depth: int, parameters: int, giga_macs: float) -> None:
     """Parameters to the last one, and the giga multiply-adds that torchvision's model pages print."""
@@ -29,7 +35,7 @@ def test_torchvisions_table(depth: int, parameters: int, giga_macs: float) -> No
 
 @pytest.mark.parametrize(("depth", "blocks"), [(8, 1), (20, 3), (56, 9), (110, 18)])
 def test_three_stages_have_6n_plus_2_layers(depth: Any, blocks: int) -> None:
-    """He et al. 2016, section 4.2: 0.27M, 0.85M and 1.7M parameters at 20, 56 and 110, with 16 channels; shortcuts add a little."""
+    """He et al. 2016, section 4.2: 0.27M, 0.85M and 1.7M parameters at 20, 56 and 110; shortcuts add a little."""
     block, found = architecture(depth)
     assert (block, found) == ("basic", (blocks,) * 3)
     published = {20: 0.27e6, 56: 0.85e6, 110: 1.7e6}
@@ -64,5 +70,8 @@ def test_speed_is_of_the_right_order() -> None:
     assert sum(found.seconds.values()) == pytest.approx(256 / found.tokens_per_s_per_gpu)
     assert found.low < found.tokens_per_s_per_gpu < found.high
     assert "communication" not in found.seconds
-    assert speed_of(step(devices=8)).seconds["communication"] < speed_of(step(devices=16, nodes=2)).seconds["communication"]
+    assert (
+        speed_of(step(devices=8)).seconds["communication"]
+        < speed_of(step(devices=16, nodes=2)).seconds["communication"]
+    )
     assert speed_of(step(), 0.1).mfu == pytest.approx(0.1)
