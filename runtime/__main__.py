@@ -174,7 +174,10 @@ def _run(task: Task, ahead: Sequence[Task], options: argparse.Namespace) -> Outc
         _draw(plan, layout, outcome)
         ends = task.chosen is None or plan.steps[-1].id in task.chosen
         if ends and outcome.state == "finished" and len(outcome.records) == len(plan.steps):
-            say("\n" + summary(write_report(plan, layout, outcome.records), layout, _width()))
+            report = write_report(plan, layout, outcome.records)
+            # What an earlier start has told of a run inside of a sequence is not told again.
+            if task.is_last or not all(record.reused for record in outcome.records.values()):
+                say("\n" + summary(report, layout, _width()))
     return outcome
 
 

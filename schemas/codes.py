@@ -182,7 +182,7 @@ CATALOGUE: Final[dict[str, Entry]] = {
     ),
     "RC402": Entry(
         "the mixture names the wrong sources",
-        "Every weight belongs to one of `data.sources`, and a source without weight in any knot would never be read.",
+        "Every weight belongs to one of `data.sources`, and a source without weight in any knot would never be read, unless `evaluation.retention` measures what is forgotten of it.",
         "Name the sources as under `data.sources`, or delete the one that is not used.",
     ),
     "RC403": Entry(

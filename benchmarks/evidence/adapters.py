@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from benchmarks.evidence.base import named, sequence
 from benchmarks.evidence.experiment import Contrast, Experiment, Recipe
+from benchmarks.evidence.harness import Finished
 
 __all__ = ["EXPERIMENT"]
 
@@ -35,7 +36,7 @@ def _arms(seed: int) -> Mapping[str, Recipe]:
     return {"full": adapted(_FULL_LR), "LoRA": adapted(_LORA_LR, adapter={"rank": _RANK})}
 
 
-def _measure(finished: Any) -> dict[str, float]:
+def _measure(finished: Finished) -> dict[str, float]:
     return {
         "learnt (code)": finished.loss("code", "start") - finished.loss("code"),
         "forgotten (prose)": finished.loss("prose") - finished.loss("prose", "start"),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from benchmarks.evidence.experiment import Contrast, Experiment, Recipe
+from benchmarks.evidence.harness import Finished
 
 __all__ = ["EXPERIMENT"]
 
@@ -49,7 +50,7 @@ def _arms(seed: int) -> Mapping[str, Recipe]:
     return arms
 
 
-def _measure(finished: Any) -> dict[str, float]:
+def _measure(finished: Finished) -> dict[str, float]:
     found = finished.values("compare")
     return {"CEV": found["cev"], "SDE": found["sde"], "accuracy": found["accuracy"]["model"]}
 

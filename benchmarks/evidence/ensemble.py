@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from benchmarks.evidence.base import named, sequence
 from benchmarks.evidence.experiment import Contrast, Experiment, Recipe
+from benchmarks.evidence.harness import Finished
 
 __all__ = ["EXPERIMENT"]
 
@@ -30,7 +31,7 @@ def _arms(seed: int) -> Mapping[str, Recipe]:
     return {"one at random": student("one"), "all": student("all")}
 
 
-def _measure(finished: Any) -> dict[str, float]:
+def _measure(finished: Finished) -> dict[str, float]:
     losses = (finished.loss("code") + finished.loss("prose")) / 2
     return {"held-out loss": losses, "seconds of training": float(finished.values("train")["seconds"])}
 

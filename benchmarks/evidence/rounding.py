@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from benchmarks.evidence.base import named, sequence
 from benchmarks.evidence.experiment import Contrast, Experiment, Recipe
+from benchmarks.evidence.harness import Finished
 
 __all__ = ["EXPERIMENT"]
 
@@ -36,7 +37,7 @@ def _arms(seed: int) -> Mapping[str, Recipe]:
     return {"QAT": shipped("qat"), "PTQ": shipped("ptq")}
 
 
-def _measure(finished: Any) -> dict[str, float]:
+def _measure(finished: Finished) -> dict[str, float]:
     def mean(when: str) -> float:
         return (finished.loss("code", when) + finished.loss("prose", when)) / 2
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from benchmarks.evidence.base import named, sequence
 from benchmarks.evidence.experiment import Contrast, Experiment, Recipe
+from benchmarks.evidence.harness import Finished
 
 __all__ = ["EXPERIMENT", "steps_of"]
 
@@ -35,7 +36,7 @@ def _arms(seed: int) -> Mapping[str, Recipe]:
     return {"no teacher": student(0.0), "early": student(_EARLY), "throughout": student(1.0)}
 
 
-def _measure(finished: Any) -> dict[str, float]:
+def _measure(finished: Finished) -> dict[str, float]:
     return {"held-out loss": (finished.loss("code") + finished.loss("prose")) / 2}
 
 

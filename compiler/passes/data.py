@@ -45,10 +45,15 @@ def data(draft: Draft) -> Draft:
     for name in section.sources:
         why[draft.path("sources", name)] = From(draft.path("data", "sources", name))
         if draft.is_classifier and draft.spans.key("data", "sources", name, "tokens") is None:
-            why[draft.path("sources", name, "tokens")] = Reason("images that the source shows; null where it can't be seen")
+            why[draft.path("sources", name, "tokens")] = Reason(
+                "images that the source shows; null where it can't be seen"
+            )
     if draft.is_classifier:
         why |= {"sequence_length": Reason("an image is one sample and counts as one token"), "image": _NORMALISED}
-        why |= {"selection": Reason("for text"), **{f"image.{key}": From(f"data.image.{key}") for key in ("size", "channels")}}
+        why |= {
+            "selection": Reason("for text"),
+            **{f"image.{key}": From(f"data.image.{key}") for key in ("size", "channels")},
+        }
     else:
         why["image"] = Reason("the samples are text")
     return draft.fill("data", section, why)

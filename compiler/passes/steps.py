@@ -23,7 +23,14 @@ def steps(draft: Draft) -> Draft:
     kept = _of_sources("logits", taught, draft, costs)
     data = ("tokenizer", *(step.id for step in prepared.values()))
     found = [
-        Step(id="tokenizer", kind="tokenizer", inputs=(), source=None, devices=1, seconds=costs.steps.get("tokenizer", 0.0)),
+        Step(
+            id="tokenizer",
+            kind="tokenizer",
+            inputs=(),
+            source=None,
+            devices=1,
+            seconds=costs.steps.get("tokenizer", 0.0),
+        ),
         *prepared.values(),
         *(
             step.model_copy(update={"inputs": ("tokenizer", prepared[name].id)})

@@ -195,7 +195,7 @@ def _machine(canvas: Canvas, plan: RunPlan) -> None:
     )
     unit = words.unit_word(plan)
     speed = _strong(
-        f"{figures.figure(estimate.tokens_per_s_per_gpu)} tokens/s",
+        f"{figures.figure(estimate.tokens_per_s_per_gpu)} {'images' if plan.is_classifier else 'tokens'}/s",
         f" per {unit}",
         f" ({figures.between(estimate.tokens_per_s_per_gpu_low, estimate.tokens_per_s_per_gpu_high, figures.figure)})",
     )

@@ -182,7 +182,11 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "hardware.gpu.peak.fp32": ("hardware.gpu={name: h100-sxm-80gb, peak: {fp32: 60TFLOP/s}}", "precision=fp32"),
     "hardware.gpu.peak.bf16": ("hardware.gpu={name: h100-sxm-80gb, peak: {bf16: 800TFLOP/s}}",),
     "hardware.gpu.peak.fp16": ("hardware.gpu={name: h100-sxm-80gb, peak: {fp16: 800TFLOP/s}}", "precision=fp16"),
-    "hardware.gpu.peak.fp8": ("hardware.gpu={name: h100-sxm-80gb, peak: {fp8: 1500TFLOP/s}}", "precision=fp8", "compression=[]"),
+    "hardware.gpu.peak.fp8": (
+        "hardware.gpu={name: h100-sxm-80gb, peak: {fp8: 1500TFLOP/s}}",
+        "precision=fp8",
+        "compression=[]",
+    ),
     "hardware.gpu.link": ("hardware.gpu={name: h100-sxm-80gb, link: 200GB/s}",),
     "hardware.gpu.tdp": ("hardware.gpu={name: h100-sxm-80gb, tdp: 350W}",),
     "hardware.count": ("hardware.count=4",),

@@ -67,7 +67,9 @@ def test_what_is_done_is_not_done_again(tmp_path: Path, capsys: pytest.CaptureFi
     written = layout_of(first, tmp_path).step_result("train").read_text()
     capsys.readouterr()
     assert run_plan(plan, tmp_path) == 0
-    assert capsys.readouterr().out.count("train: nothing has changed, reused") == 2
+    out = capsys.readouterr().out
+    assert out.count("train: nothing has changed, reused") == 2
+    assert "run_report.json" not in out[: out.index("run 2/2")]
     changed = two(
         precision={"param": "fp32"}, training={"optimizer": {**second.training.optimizer.model_dump(), "lr": 0.001}}
     )

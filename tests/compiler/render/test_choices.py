@@ -17,8 +17,22 @@ from tests.recipes import GALLERY
 
 # Models of a minute's training, of which no law says anything.
 SILENT = frozenset(
-    "curriculum-readability digits distillation-cpu domain-upsampling-cpu kd-sequence lora-cpu lora-smollm2 low-rank-cpu "
-    "mixture-linear pruning-cpu quantization-cpu quickstart small-and-shipped techniques-cpu".split()
+    [
+        "curriculum-readability",
+        "digits",
+        "distillation-cpu",
+        "domain-upsampling-cpu",
+        "kd-sequence",
+        "lora-cpu",
+        "lora-smollm2",
+        "low-rank-cpu",
+        "mixture-linear",
+        "pruning-cpu",
+        "quantization-cpu",
+        "quickstart",
+        "small-and-shipped",
+        "techniques-cpu",
+    ]
 )
 CLASSIFIERS = frozenset({"digits"})
 
