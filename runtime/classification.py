@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -92,8 +92,3 @@ def confusion(truth: Integers, predicted: Integers, num_classes: int) -> list[li
     counts = np.bincount(truth * num_classes + predicted, minlength=num_classes**2)
     rows: list[list[int]] = counts.reshape(num_classes, num_classes).tolist()
     return rows
-
-
-def scores(measured: Measured) -> dict[str, Any]:
-    """What a report says of one model on one source."""
-    return {"loss": measured.loss, "accuracy": measured.accuracy}

@@ -200,7 +200,8 @@ def _begin_training(place: Path, layout: Layout, started: Record) -> None:
     compared = [name for name in started.inputs if stored is not None and (name in before or not adopted)]
     changed = [name for name in compared if before.get(name) != started.inputs[name]]
     if stored is not None and not changed and stored.key not in (started.key, ADOPTED):
-        changed = ["the weights that it starts from or is taught by"]  # of one plan, all else that a training's key holds
+        # Of one plan, all else that a training's key holds.
+        changed = ["the weights that it starts from or is taught by"]
     if changed and layout.checkpoints.is_dir() and any(layout.checkpoints.glob("ba*")):
         raise Refused(
             "RC602",

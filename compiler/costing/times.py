@@ -167,7 +167,9 @@ def _other_steps(draft: Draft, step_seconds: float) -> dict[str, float]:
 def _kept_logits(draft: Draft, step_seconds: float) -> dict[str, float]:
     """Teachers that read each sample of the drawn sources once, on one device, at the speed of the training's products."""
     once = sum(fragment.once_flops_per_token for fragment in draft.fragments)
-    per_token = step_seconds * draft.hardware.count / draft.training.global_batch_tokens / (6.0 * draft.model.macs_per_token)
+    per_token = (
+        step_seconds * draft.hardware.count / draft.training.global_batch_tokens / (6.0 * draft.model.macs_per_token)
+    )
     drawn = [name for name in draft.data.sources if any(name in phase.sources for phase in draft.data.phases)]
     return {
         f"logits {name}": PREPARE_START_SECONDS + _tokens_of(draft, name) * once * per_token
