@@ -11,10 +11,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from schemas.base import Float, Fraction, Frozen, Integer, Name, Text
-from schemas.curriculum import CurriculumPlan
-from schemas.data import Selection, Source, Transition
-from schemas.evaluation import BiasPlan, MLflow, TensorBoard, WandB
+from schemas.base import Float, Frozen, Integer, Name
+from schemas.evaluation import BiasPlan
 from schemas.forecast import (
     BudgetPlan,
     ChoicePlan,
@@ -27,8 +25,18 @@ from schemas.forecast import (
     ShippedPlan,
     TechniqueCost,
 )
+from schemas.sections.data import DataPlan, ImagePlan, PhasePlan, SourceShare
+from schemas.sections.model import ModelPlan, ObjectivePlan, ResNetPlan, StartPlan, TokenizerPlan
+from schemas.sections.outputs import CheckpointsPlan, EvaluationPlan, ExecutionPlan, LoggingPlan, ScoringPlan, SlurmPlan
+from schemas.sections.training import (
+    LossScalePlan,
+    OptimizerPlan,
+    ParallelismPlan,
+    PrecisionPlan,
+    SchedulePlan,
+    TrainingPlan,
+)
 from schemas.techniques import AnyAlgorithm
-from schemas.training import NormFormat, OptimizerKind, ParamFormat, PrecisionName, ScheduleKind
 
 __all__ = [
     "FORMAT_VERSION",
@@ -74,260 +82,6 @@ FORMAT_VERSION = "1.3"
 """major.minor: a reader ignores a newer minor and refuses another major."""
 
 StepKind = Literal["tokenizer", "prepare", "score", "logits", "train", "compress", "evaluate", "compare", "export"]
-
-
-class ObjectivePlan(Frozen):
-    """What is learnt."""
-
-    kind: Literal["causal_lm", "classification"]
-    z_loss: Float
-    label_smoothing: Fraction
-
-
-class ModelPlan(Frozen):
-    """Exact dimensions of a language model. `num_parameters` counts shared matrices once, as the built model does."""
-
-    family: Literal["llama", "gpt2"]
-    num_parameters: Integer
-    num_embedding_parameters: Integer
-    vocab_size: Integer
-    hidden_size: Integer
-    num_layers: Integer
-    num_heads: Integer
-    num_kv_heads: Integer
-    intermediate_size: Integer
-    max_sequence_length: Integer
-    tie_embeddings: bool
-    dropout: Fraction
-    rope_theta: Float
-    norm_eps: Float
-    init_std: Float
-    attention: Literal["sdpa", "eager", "flash_attention_2"]
-    compile: bool
-
-    @property
-    def macs_per_token(self) -> int:
-        """Multiply-adds of the forward pass on one token, by the usual count: each parameter once (Kaplan et al. 2020)."""
-        return self.num_parameters
-
-
-class ResNetPlan(Frozen):
-    """A residual network for images (He et al. 2016, arXiv 1512.03385), as torchvision builds it.
-
-    `num_parameters` and `macs` equal the built model's. Weights have torchvision's names. Of normalisation the weights count,
-    not the running means and variances.
-    """
-
-    family: Literal["resnet"]
-    num_parameters: Integer
-    macs: Integer = Field(description="Multiply-adds of one image's forward pass, of convolutions and the last layer.")
-    depth: Integer
-    block: Literal["basic", "bottleneck"]
-    blocks: tuple[Integer, ...] = Field(description="Residual blocks of each stage.")
-    width: Integer = Field(description="Channels of the first stage; each further one has twice as many.")
-    stem: Literal["imagenet", "small"]
-    norm: Literal["batch", "group"]
-    num_classes: Integer
-    channels: Integer
-    image_size: Integer = Field(description="Height and width, pixels.")
-    compile: bool
-
-    @property
-    def macs_per_token(self) -> int:
-        """Multiply-adds of the forward pass on one sample; an image counts as one token."""
-        return self.macs
-
-
-class StartPlan(Frozen):
-    """The trained weights that a run begins with."""
-
-    kind: Literal["run", "folder", "hub"]
-    run: Name | None = Field(description="Id of an earlier run of the same plan.")
-    fingerprint: Text | None = Field(description="Of that run, so that another one is another start.")
-    folder: Text | None
-    hub: Text | None
-    revision: Text | None
-
-
-class TokenizerPlan(Frozen):
-    """Where the tokenizer comes from; `vocab_size` counts its tokens, special ones included, before padding."""
-
-    kind: Literal["bpe", "pretrained"]
-    vocab_size: Integer
-    max_bytes: Integer
-    path: Text | None
-    hub: Text | None
-    revision: Text | None
-
-
-class SourceShare(Frozen):
-    """What one phase draws of one source."""
-
-    samples: Integer
-    tokens: Integer
-
-
-class PhasePlan(Frozen):
-    """A span of training with one rule of mixing; sample counts are exact and sum over sources to the span."""
-
-    id: Name
-    start_token: Integer
-    end_token: Integer
-    sources: dict[Name, SourceShare]
-    transition: Transition = Field(
-        "step", description="linear, cosine: one of the pieces, neighbours in the list, of which a transition is made."
-    )
-
-    @property
-    def stretch(self) -> str:
-        """The same for all pieces of a transition, and for no others: the id without the number of the piece."""
-        return self.id if self.transition == "step" else self.id.rpartition(".")[0]
-
-
-class ImagePlan(Frozen):
-    """What a network is given of an image: [channels, size, size], (value / 255 - mean) / std of each channel."""
-
-    size: Integer
-    channels: Literal[1, 3]
-    mean: tuple[Float, ...]
-    std: tuple[Float, ...]
-
-
-class DataPlan(Frozen):
-    """Sources and exact draws. A sample is `sequence_length` tokens; an image is a sample of one."""
-
-    sequence_length: Integer
-    sources: dict[Name, Source]
-    phases: tuple[PhasePlan, ...]
-    shuffle_block: Integer
-    curricula: dict[Name, CurriculumPlan] = Field(description="By source; the others are read in random order.")
-    selection: Selection
-    image: ImagePlan | None = Field(None, description="null: the samples are no images.")
-
-
-class OptimizerPlan(Frozen):
-    """The optimizer with every number."""
-
-    kind: OptimizerKind
-    lr: Float
-    betas: tuple[Float, Float]
-    eps: Float
-    weight_decay: Float
-
-
-class SchedulePlan(Frozen):
-    """Multiplier of the learning rate: 0 to 1 over warmup_steps, then the shape to final_fraction at the last step."""
-
-    kind: ScheduleKind
-    warmup_steps: Integer
-    cooldown_steps: Integer
-    final_fraction: Fraction
-
-
-class TrainingPlan(Frozen):
-    """`steps` optimizer steps of `global_batch_samples` samples each; `microbatch` samples per device and forward pass."""
-
-    steps: Integer
-    global_batch_samples: Integer
-    global_batch_tokens: Integer
-    microbatch: Integer
-    optimizer: OptimizerPlan
-    schedule: SchedulePlan
-    deterministic: bool
-
-
-class LossScalePlan(Frozen):
-    """Scaling of the loss in fp16; gradients are divided by it before they are clipped."""
-
-    initial: Float
-    growth_interval: Integer
-
-
-class PrecisionPlan(Frozen):
-    """Number formats of parameters, matrix products, gradient sums and norms."""
-
-    param: ParamFormat
-    compute: PrecisionName
-    reduce: Literal["fp32", "bf16", "fp16"]
-    norms: NormFormat = "full"
-    loss_scale: LossScalePlan | None = Field(None, description="Only where matrix products are in fp16.")
-
-
-class ParallelismPlan(Frozen):
-    """How the model lies on the devices: one copy each (none, ddp), or sharded (fsdp); devices = shard_degree x replicas."""
-
-    strategy: Literal["none", "ddp", "fsdp"]
-    sharding: Literal["none", "gradients", "full"] = Field(
-        description="What devices share: gradients and optimizer states, or weights too."
-    )
-    shard_degree: Integer = Field(description="Devices that share one copy; fewer than all is hybrid sharding.")
-    replicas: Integer = Field(description="Copies of the model states.")
-    devices: Integer
-    nodes: Integer
-    activation_checkpointing: bool
-
-
-class EvaluationPlan(Frozen):
-    """Held-out loss per source every `interval_steps`; prompts are continued by the finished model."""
-
-    holdout: Fraction
-    interval_steps: Integer
-    max_tokens: Integer
-    prompts: tuple[Text, ...]
-    max_new_tokens: Integer
-    retention: tuple[Name, ...] = Field((), description="Sources of which is measured what the training forgot.")
-    bias: BiasPlan | None = None
-
-
-class CheckpointsPlan(Frozen):
-    """Saved every `interval_steps` and at the end; the newest `keep` stay."""
-
-    interval_steps: Integer
-    keep: Integer
-    export: bool
-    export_dtype: Literal["fp32", "bf16", "fp16"]
-    max_shard_bytes: Integer
-
-
-class LoggingPlan(Frozen):
-    """Where metrics go."""
-
-    interval_steps: Integer
-    console: bool
-    jsonl: bool
-    tensorboard: TensorBoard | None
-    mlflow: MLflow | None
-    wandb: WandB | None
-
-
-class SlurmPlan(Frozen):
-    """Lines of the batch script for Slurm; those that are left out aren't written."""
-
-    partition: Name | None = None
-    account: Name | None = None
-    qos: Name | None = None
-    time: Float | None = Field(None, ge=0, description="Seconds.")
-
-
-class ScoringPlan(Frozen):
-    """Where documents are scored."""
-
-    engine: Literal["local", "datatrove", "slurm"] = "local"
-    tasks: Integer | None = Field(
-        None, description="Processes or jobs; by default one a core of the machine that scores."
-    )
-
-
-class ExecutionPlan(Frozen):
-    """Where and how the job runs; left out of the fingerprint."""
-
-    workers: Integer
-    cache: Text | None
-    cache_limit: Integer | None = Field(description="Bytes on each machine for copies of remote shards.")
-    threads: Integer | None
-    offline: bool
-    slurm: SlurmPlan
-    scoring: ScoringPlan = ScoringPlan()
 
 
 class Step(Frozen):
