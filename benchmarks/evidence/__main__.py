@@ -1,14 +1,18 @@
 """The evidence: `python -m benchmarks.evidence [--seeds 3] [--only NAME ...] [--write]` runs the experiments and prints tables.
 
-What is done already in the work folder is not done again. `--write` puts the tables into docs/evidence.md, between its marks.
+Experiments that share no run go side by side, one thread each. What is done already in the work folder is not done again.
+`--write` puts the tables into docs/evidence.md, between its marks.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import os
 import statistics
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +22,8 @@ from benchmarks.evidence.harness import measured
 
 __all__ = ["main", "section", "written"]
 
+GROUPS: Final = (("classes", "adapters"), ("window", "rounding", "ensemble"))
+"""Experiments of one group share runs, such as a teacher; groups share none, so each may have a process."""
 EXPERIMENTS: Final = {
     e.name: e for e in (m.EXPERIMENT for m in (window, adapters, classes, rounding, ensemble))
 }  # fmt: skip
@@ -68,6 +74,16 @@ def written(text: str, name: str, made: str) -> str:
     return head + begin + made + end + tail
 
 
+def _done(names: tuple[str, ...], seeds: int, work: Path) -> dict[str, str]:
+    """Sections of the experiments of one group, by name."""
+    made = {}
+    for name in names:
+        begin = time.perf_counter()
+        made[name] = section(EXPERIMENTS[name], measured(EXPERIMENTS[name], list(range(1, seeds + 1)), work))
+        print(f"{name}: {time.perf_counter() - begin:.0f} s", flush=True)
+    return made
+
+
 def main() -> None:
     """Run, print, and write if asked to."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -76,14 +92,17 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="folder of runs; default: a temporary one")
     parser.add_argument("--write", action="store_true", help="into docs/evidence.md")
     options = parser.parse_args()
+    groups = [tuple(name for name in group if name in options.only) for group in GROUPS]
+    os.environ["OMP_NUM_THREADS"] = "1"
     with tempfile.TemporaryDirectory() as temporary:
         work = (options.work or Path(temporary)).resolve()
-        for name in (name for name in EXPERIMENTS if name in options.only):
-            begin = time.perf_counter()
-            made = section(EXPERIMENTS[name], measured(EXPERIMENTS[name], list(range(1, options.seeds + 1)), work))
-            print(f"\n{made}\n({time.perf_counter() - begin:.0f} s)", flush=True)
-            if options.write:
-                DOCUMENT.write_text(written(DOCUMENT.read_text(encoding="utf-8"), name, made), encoding="utf-8")
+        with ProcessPoolExecutor(len(GROUPS), multiprocessing.get_context("spawn")) as pool:
+            jobs = [pool.submit(_done, group, options.seeds, work / group[0]) for group in groups if group]
+            made = {name: text for job in jobs for name, text in job.result().items()}
+    for name, text in made.items():
+        print(f"\n{text}")
+        if options.write:
+            DOCUMENT.write_text(written(DOCUMENT.read_text(encoding="utf-8"), name, text), encoding="utf-8")
 
 
 if __name__ == "__main__":
