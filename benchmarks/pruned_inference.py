@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from runtime.algorithms.pruning import masks_of
-from runtime.sparsity.removal import remove_dead
+from runtime.compression.sparsity.removal import remove_dead
+from schemas.techniques import Window
 from schemas.techniques.pruning import PruningAlgorithm
 
 ROUNDS = 7
@@ -31,9 +32,18 @@ def model_of(hidden: int, layers: int) -> nn.Module:
 
 def zeroed(model: nn.Module, sparsity: float) -> nn.Module:
     """The model with a share of its channels and heads set to zero."""
-    window = {"start_token": 0, "end_token": 0}
-    said = {"method": "structured", "window": window, "sparsity": sparsity, "scope": "layer", "interval_steps": 1}
-    spec = PruningAlgorithm.model_validate(said)
+    spec = PruningAlgorithm(
+        window=Window(start_token=0, end_token=0),
+        method="structured",
+        sparsity=sparsity,
+        initial=0.0,
+        schedule="oneshot",
+        scope="layer",
+        norm="l1",
+        targets="all",
+        exclude=(),
+        interval_steps=1,
+    )
     with torch.no_grad():
         for name, mask in masks_of(spec, dict(model.named_modules()), sparsity).items():
             model.get_parameter(name).mul_(mask)

@@ -26,7 +26,8 @@ from runtime.scoring.registry import METRICS, open_scorer, settings
 from runtime.scoring.samples import order_of, sample_scores
 from runtime.scoring.scores import Scores
 from schemas.curriculum import Metric
-from schemas.data import BuiltinSource, Selection
+from schemas.data import Selection
+from schemas.sources import BuiltinSource
 
 __all__ = ["main"]
 

@@ -25,7 +25,7 @@ from runtime.build import Training, build_training
 from runtime.execute import execute
 from runtime.layout import Layout
 from runtime.loggers import quiet
-from runtime.model import build_untrained
+from runtime.models.planned import build_untrained
 from runtime.optim import parameter_groups
 from runtime.preemption import StopSignal
 from runtime.record import CACHED, step_folder

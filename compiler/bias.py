@@ -6,7 +6,7 @@ from typing import Final, Literal, NamedTuple
 
 from compiler.draft import Draft
 from compiler.frontend.suggest import closest
-from compiler.teachers import same_words
+from compiler.lineage.teachers import same_words
 from compiler.provenance import Because, From, Reason
 from schemas.diagnostics import Diagnostic
 from schemas.evaluation import Bias, BiasClasses, BiasPlan
@@ -38,6 +38,7 @@ def bias_plan(draft: Draft) -> tuple[Draft, BiasPlan | None, dict[str, Because]]
     reference, finding = _reference(draft, said)
     draft, replicates = _replicates(draft, said)
     draft, classes = _classes(draft, said)
+    draft = draft.find(*_unread(draft, said, classes))
     if reference is None:
         return draft.find(*([finding] if finding else [])), None, {}
     if reference.run is not None:
@@ -145,6 +146,29 @@ def _replicates(draft: Draft, said: Bias) -> tuple[Draft, tuple[RunPlan, ...]]:
         draft = draft.find(*_comparable(draft, run, "replicates", number))
         found.append(run)
     return draft, tuple(found)
+
+
+def _unread(draft: Draft, said: Bias, classes: BiasClasses) -> tuple[Diagnostic, ...]:
+    """Findings about knobs that another choice leaves without a reader."""
+    unread = {
+        "epsilon": (
+            said.zero_rate != "epsilon",
+            f"`zero_rate: {said.zero_rate}` divides by no epsilon",
+            "zero_rate: epsilon",
+        ),
+        "buckets": (classes != "token_frequency", f"`classes: {classes}` has no buckets", "classes: token_frequency"),
+    }
+    return tuple(
+        draft.diagnostic(
+            "RC203",
+            f"{why}, so nothing reads `{key}`",
+            *_PLACE,
+            key,
+            help=f"delete `{key}`" + (f", or write `{line}`" if key != "buckets" or not draft.is_classifier else ""),
+        )
+        for key, (idle, why, line) in unread.items()
+        if idle and key in said.model_fields_set
+    )
 
 
 def _comparable(draft: Draft, run: RunPlan, *place: str | int) -> tuple[Diagnostic, ...]:

@@ -10,10 +10,11 @@ from typing import Final
 
 from compiler.draft import Draft
 from schemas.budget import Budget
-from schemas.data import BuiltinSource, Data, ImagesSource, holds_images
+from schemas.data import Data
 from schemas.diagnostics import Diagnostic
 from schemas.model import DECODER_KEYS, RESNET_KEYS
 from schemas.recipe import Recipe
+from schemas.sources import BuiltinSource, ImagesSource, holds_images
 
 __all__ = ["DIGITS", "HOLDOUT", "class_names", "fit_recipe", "images_of"]
 
@@ -29,6 +30,7 @@ _LIMITS: Final = frozenset({"max_cost", "max_hours", "max_gpus"})
 
 def fit_recipe(draft: Draft) -> Draft:
     """Findings about keys that don't belong to the objective; a classifier's recipe gets its family, and samples of one token."""
+    draft = _as_meant(draft)
     draft = draft.find(*(_for_classifiers(draft) if draft.is_classifier else _for_decoders(draft)))
     recipe = draft.recipe
     if not draft.is_classifier:
@@ -57,6 +59,26 @@ def fit_recipe(draft: Draft) -> Draft:
         evaluation = evaluation.model_copy(update={"holdout": HOLDOUT})
     changed = {"data": data, "budget": budget, "model": model, "evaluation": evaluation}
     return replace(draft, recipe=recipe.model_copy(update=changed))
+
+
+def _as_meant(draft: Draft) -> Draft:
+    """A resnet's recipe whose objective is missing or mistyped goes on as a classifier's: one finding, not one for each key."""
+    said = draft.spans.text("objective") or draft.spans.text("objective", "kind")
+    if draft.is_classifier or draft.recipe.model.family != "resnet" or said == "causal_lm":
+        return draft
+    if said is None:
+        draft = draft.find(
+            draft.diagnostic(
+                "RC203",
+                "a resnet predicts no tokens",
+                "model",
+                "family",
+                help="objective: classification   # at the top of the recipe",
+                reason="the objective is causal_lm, to predict the next token, where the recipe says none",
+            )
+        )
+    objective = draft.recipe.objective.model_copy(update={"kind": "classification"})
+    return replace(draft, recipe=draft.recipe.model_copy(update={"objective": objective}))
 
 
 def _for_classifiers(draft: Draft) -> Iterator[Diagnostic]:

@@ -7,9 +7,9 @@ from typing import Literal
 
 from compiler.draft import Draft
 from schemas.curriculum import Curriculum, CurriculumPlan, competence
-from schemas.data import MdsSource
 from schemas.diagnostics import Related, Severity
 from schemas.plan import PhasePlan
+from schemas.sources import MdsSource
 
 __all__ = ["curricula", "home"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from compiler.carried import carried
 from compiler.draft import Draft
 from compiler.frontend.spans import PathKey, format_path, parse_path
+from compiler.lineage.carried import carried
 from compiler.lowering import lower
-from schemas.diagnostics import Diagnostic, Related, Severity
+from schemas.diagnostics import Diagnostic, Related, Severity, Span
 from schemas.fragment import Fragment
 from schemas.techniques import TECHNIQUES, Technique
 
@@ -59,17 +59,24 @@ def conflicts(draft: Draft, parts: tuple[Lowered, ...]) -> list[Diagnostic]:
                 for d in early.fragment.claims
                 if _clash(c.slot, d.slot, c.shared and d.shared)
             ):
-                first = draft.spans.nearest(*early.path)
+                upper, lower_ = _in_file(draft, early, late)
+                first = draft.spans.nearest(*upper.path)
                 finding = draft.diagnostic(
                     "RC202",
                     f"`{early.kind}` and `{late.kind}` both claim {slot}",
-                    *late.path,
+                    *lower_.path,
                     help="remove one of the two",
                     label="the second claim",
                 )
-                related = (Related(span=first, message="the first claim"),) if first else ()
-                found.append(finding.model_copy(update={"related": related}))
+                found.append(finding.model_copy(update={"related": _related(first, "the first claim")}))
     return found
+
+
+def _in_file(draft: Draft, one: Lowered, other: Lowered) -> tuple[Lowered, Lowered]:
+    """Two parts in the order in which the recipe says them; that of `TECHNIQUES` where they stand in two files."""
+    a, b = draft.spans.nearest(*one.path), draft.spans.nearest(*other.path)
+    swapped = a is not None and b is not None and a.file == b.file and (b.line, b.column) < (a.line, a.column)
+    return (other, one) if swapped else (one, other)
 
 
 def _clash(one: str, other: str, shared: bool) -> bool:
@@ -79,13 +86,20 @@ def _clash(one: str, other: str, shared: bool) -> bool:
 
 def unmet(draft: Draft, parts: tuple[Lowered, ...]) -> list[Diagnostic]:
     """Findings for requirements that don't hold, and warnings for advice that isn't followed."""
+    spans = {part.kind: draft.spans.nearest(*part.path) for part in parts}
     return [
-        draft.diagnostic("RC203", need.message, *part.path, need.key, help=need.help, severity=severity)
+        draft.diagnostic("RC203", need.message, *part.path, need.key, help=need.help, severity=severity).model_copy(
+            update={"related": _related(spans.get(need.other))}
+        )
         for part in parts
         for needs, severity in ((part.fragment.requires, Severity.ERROR), (part.fragment.lints, Severity.WARNING))
         for need in needs
         if not need.holds
     ]
+
+
+def _related(span: Span | None, message: str = "doesn't go with this") -> tuple[Related, ...]:
+    return (Related(span=span, message=message),) if span is not None else ()
 
 
 def place(part: Lowered) -> str:

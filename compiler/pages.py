@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from schemas.codes import CATALOGUE
-from schemas.data import SOURCE_KINDS
+from schemas.sources import SOURCE_KINDS
 
 __all__ = ["errors_page", "recipe_page"]
 

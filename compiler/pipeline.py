@@ -15,6 +15,7 @@ from compiler.frontend.resolve import resolve
 from compiler.frontend.sequence import Run, runs_of
 from compiler.frontend.spans import PathKey, RecipeError, SpanIndex, parse_path
 from compiler.frontend.validate import Checked, validate
+from compiler.lineage.sequence import Planned, lineage, over_limits, together, with_earlier
 from compiler.passes.accounting import accounting
 from compiler.passes.batch import batch
 from compiler.passes.budget import budget
@@ -33,7 +34,6 @@ from compiler.passes.targets import targets
 from compiler.passes.techniques import techniques
 from compiler.passes.tokenizer import tokenizer
 from compiler.passes.training import training
-from compiler.sequence import Planned, lineage, over_limits, together, with_earlier
 from compiler.settle import settle
 from compiler.verify import verify
 from schemas.diagnostics import Diagnostic, DiagnosticsError, Severity
@@ -205,6 +205,8 @@ def freeze(draft: Draft) -> RunPlan:
             fingerprint="",
             resume_key="",
             seed=draft.recipe.seed,
+            earlier=(),
+            totals=None,
             provenance=dict(sorted(provenance.items())),
             **sections,
         )

@@ -16,9 +16,9 @@ from pydantic_core import to_jsonable_python
 
 from compiler.frontend.sequence import ONCE
 from compiler.pages import errors_page, recipe_page
-from schemas.data import SOURCE_KINDS
 from schemas.plan import RunPlan
 from schemas.recipe import Preamble, Recipe
+from schemas.sources import SOURCE_KINDS
 from schemas.units import Time
 
 __all__ = ["Schema", "documents", "plan_schema", "recipe_schema", "write_all"]

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from compiler.draft import Draft, Efforts
+from compiler.draft import Draft
+from compiler.notes import Efforts
 from compiler.passes.lifetime import paid_device_seconds
 
 __all__ = ["settle"]

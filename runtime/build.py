@@ -19,21 +19,21 @@ from runtime.callbacks.metrics_file import MetricsFile
 from runtime.callbacks.saver import Saver
 from runtime.callbacks.spend import SpendWatch
 from runtime.checkpoint import Checkpoint
-from runtime.classifier import Classifier
 from runtime.data.planned_dataset import check_draws
 from runtime.errors import RunFailed
 from runtime.feed import evaluators, find_sources, open_dataset, per_device_batch, train_data
 from runtime.layout import Layout
 from runtime.loggers import build_loggers
-from runtime.model import CausalLM, blocks, check_vocabulary, initial_model
+from runtime.models.classifier import Classifier
+from runtime.models.planned import CausalLM, blocks, check_vocabulary, initial_model
 from runtime.optim import build_optimizer, build_schedule
 from runtime.precision import composer_precision, convert_model, device_kind, fsdp_mixed_precision, loss_scaling
 from runtime.preemption import StopSignal
 from runtime.spend import Meter
 from runtime.steps.base import Inputs
 from runtime.tokenizer import padding_id
-from schemas.data import MdsSource
 from schemas.plan import RunPlan
+from schemas.sources import MdsSource
 
 if TYPE_CHECKING:
     from composer.core import Algorithm, Callback

@@ -23,8 +23,8 @@ from runtime.layout import Layout
 from runtime.precision import device_kind
 from runtime.preemption import outlive_signals
 from runtime.steps.base import Inputs, Result
-from schemas.data import MdsSource
 from schemas.plan import RunPlan
+from schemas.sources import MdsSource
 
 __all__ = ["evaluators", "find_sources", "open_dataset", "per_device_batch", "train_data"]
 

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import socket
 import time
@@ -120,18 +121,27 @@ def disk_errors(path: Path) -> Iterator[None]:
     """Turn a full or read-only disk into an error with a remedy."""
     try:
         yield
-    except OSError as error:
-        if error.errno not in _NO_SPACE | _NOT_WRITABLE:
+    except Exception as error:
+        found = _os_error(error)
+        if found is None or found.errno not in _NO_SPACE | _NOT_WRITABLE:
             raise
         # A source that may not be read is another matter than a folder that may not be written.
-        if error.errno in _NOT_WRITABLE and not str(error.filename).startswith(str(path.parent)):
+        if found.errno in _NOT_WRITABLE and not str(found.filename).startswith(str(path.parent)):
             raise
-        what = "is full" if error.errno in _NO_SPACE else "can't be written"
+        what = "is full" if found.errno in _NO_SPACE else "can't be written"
         raise RunFailed(
             "RC604",
-            f"the disk of {path} {what} ({error.strerror})",
+            f"the disk of {path} {what} ({found.strerror})",
             "free space or choose another folder with --runs, then run the same command again; what was whole is kept",
         ) from error
+
+
+def _os_error(error: Exception) -> OSError | None:
+    """The error of the system; safetensors has one of its own, whose text ends in its number."""
+    if isinstance(error, OSError):
+        return error
+    number = re.search(r"\(os error (\d+)\)", str(error)) if type(error).__name__ == "SafetensorError" else None
+    return OSError(int(number[1]), os.strerror(int(number[1]))) if number else None
 
 
 def _sync(path: Path) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from runtime import teacher
 from runtime.bias.folder import folder_of_reference
 from runtime.layout import Layout
 from runtime.lineage import trained_key
+from runtime.models.start import folder_of_start
 from runtime.scoring.models import check_models
-from runtime.start import folder_of_start
+from runtime.teaching import teacher
 from schemas.plan import RunPlan
 
 __all__ = ["Ahead", "preflight"]

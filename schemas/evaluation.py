@@ -39,7 +39,7 @@ class Bias(Frozen):
         " Default: the start, else the previous run, else the uncompressed model.",
         examples=["previous"],
     )
-    classes: Literal["auto"] | BiasClasses = Field(
+    classes: Literal["auto", "labels", "token_frequency", "sources"] = Field(
         "auto",
         description="labels of a classifier; of a language model, tokens by how often they occur in the training data, or by the"
         " source that they are typical of. auto: labels, or token_frequency.",

@@ -181,7 +181,7 @@ class Estimate(Frozen):
     co2e_kg: Float
     inference_usd: Float = Field(description="Of the budget's demand, over the model's life.")
     lifetime_usd: Float = Field(description="Training and inference.")
-    exposure: dict[Name, Exposure] = Field({}, description="What the run draws of each source.")
+    exposure: dict[Name, Exposure] = Field(description="What the run draws of each source.")
     method: Text
 
 

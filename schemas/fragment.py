@@ -24,6 +24,7 @@ class Requirement(Frozen):
     key: str = Field(description="Key of the technique that the finding points at.")
     message: str
     help: str
+    other: str = Field("", description="Kind of the technique that it doesn't go with; its line is shown, too.")
 
 
 class Fragment(Frozen):

@@ -7,7 +7,7 @@ checks them too.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, model_validator
 
@@ -40,6 +40,7 @@ from schemas.techniques import AnyAlgorithm
 
 __all__ = [
     "FORMAT_VERSION",
+    "HOLDS_DEVICES",
     "BiasPlan",
     "BudgetPlan",
     "CheckpointsPlan",
@@ -83,6 +84,9 @@ FORMAT_VERSION = "1.3"
 
 StepKind = Literal["tokenizer", "prepare", "score", "logits", "train", "compress", "evaluate", "compare", "export"]
 
+HOLDS_DEVICES: Final[frozenset[StepKind]] = frozenset({"logits", "train", "compress", "evaluate", "compare", "export"})
+"""Kinds of steps that run models, for which the run's devices are held and paid; the others need a machine without any."""
+
 
 class Step(Frozen):
     """One node of the plan's graph."""
@@ -111,10 +115,8 @@ class RunPlan(Frozen):
     fingerprint: str = Field(description="sha256 over all that gives the run its meaning; see schemas/fingerprint.py.")
     resume_key: str = Field(description="sha256 over what must be equal for a checkpoint to be continued.")
     seed: Integer
-    run: Name | None = Field(
-        None, description="Its name in the recipe's `sequence`; null where there is one run alone."
-    )
-    start: StartPlan | None = Field(None, description="Trained weights to begin with; null: random ones.")
+    run: Name | None = Field(description="Its name in the recipe's `sequence`; null where there is one run alone.")
+    start: StartPlan | None = Field(description="Trained weights to begin with; null: random ones.")
     objective: ObjectivePlan
     model: Annotated[ModelPlan | ResNetPlan, Field(discriminator="family")]
     tokenizer: TokenizerPlan | None = Field(description="null: the samples are no text.")
@@ -130,15 +132,13 @@ class RunPlan(Frozen):
     logging: LoggingPlan
     execution: ExecutionPlan
     estimate: Estimate
-    techniques: tuple[TechniqueCost, ...] = Field((), description="What each technique adds to the run.")
-    shipped: ShippedPlan | None = Field(None, description="What leaves the run, where techniques make it smaller.")
+    techniques: tuple[TechniqueCost, ...] = Field(description="What each technique adds to the run.")
+    shipped: ShippedPlan | None = Field(description="What leaves the run, where techniques make it smaller.")
     steps: tuple[Step, ...]
     provenance: dict[str, Provenance]
-    earlier: tuple[RunPlan, ...] = Field(
-        (), description="The runs of the sequence before this one, each without its own."
-    )
+    earlier: tuple[RunPlan, ...] = Field(description="The runs of the sequence before this one, each without its own.")
     totals: SequenceTotals | None = Field(
-        None, description="What all runs take together, in the last one's plan; null where there is no sequence."
+        description="What all runs take together, in the last one's plan; null where there is no sequence."
     )
 
     @property

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
-from schemas.plan import RunPlan
+from schemas.plan import FORMAT_VERSION, RunPlan
 
-__all__ = ["tiny_plan"]
+__all__ = ["lowered", "tiny_plan"]
+
+_LOWERED: Final[dict[str, dict[str, Any]]] = {
+    "distillation": {"sampling": "all", "loss": "kl", "every": 1, "probability": 1.0, "top_k": None},
+    "low_rank": {"hold": False},
+    "pruning": {
+        "method": "magnitude", "initial": 0.0, "schedule": "cubic", "norm": "l1", "targets": "all", "exclude": [],
+    },
+}  # fmt: skip
+_NOWHERE: Final = dict.fromkeys(("run", "fingerprint", "folder", "hub", "revision", "checkpoint"))
 
 
 def tiny_plan(**changes: Any) -> RunPlan:
@@ -18,11 +28,12 @@ def tiny_plan(**changes: Any) -> RunPlan:
     sequence_length, batch, steps = 64, 8, 12
     tokens = sequence_length * batch * steps
     plan: dict[str, Any] = {
-        "format_version": "1.0",
+        "format_version": FORMAT_VERSION,
         "name": "tiny",
         "fingerprint": "0" * 64,
         "resume_key": "1" * 64,
         "seed": 17,
+        "run": None, "start": None, "techniques": [], "shipped": None, "earlier": [], "totals": None,
         "objective": {"kind": "causal_lm", "z_loss": 0.0, "label_smoothing": 0.0},
         "model": {
             "family": "llama", "num_parameters": 26_720, "num_embedding_parameters": 16_384, "vocab_size": 512,
@@ -64,7 +75,7 @@ def tiny_plan(**changes: Any) -> RunPlan:
                     },
                 }
             ],
-            "shuffle_block": 262_144, "curricula": {}, "selection": {},
+            "shuffle_block": 262_144, "curricula": {}, "selection": {}, "image": None,
         },
         "training": {
             "steps": steps, "global_batch_samples": batch, "global_batch_tokens": batch * sequence_length, "microbatch": 8,
@@ -72,7 +83,7 @@ def tiny_plan(**changes: Any) -> RunPlan:
             "schedule": {"kind": "cosine", "warmup_steps": 2, "cooldown_steps": 0, "final_fraction": 0.1},
             "deterministic": True,
         },
-        "precision": {"param": "fp32", "compute": "fp32", "reduce": "fp32"},
+        "precision": {"param": "fp32", "compute": "fp32", "reduce": "fp32", "norms": "full", "loss_scale": None},
         "parallelism": {
             "strategy": "none", "sharding": "none", "shard_degree": 1, "replicas": 1, "devices": 1, "nodes": 1,
             "activation_checkpointing": False,
@@ -80,6 +91,7 @@ def tiny_plan(**changes: Any) -> RunPlan:
         "algorithms": [],
         "evaluation": {
             "holdout": 0.05, "interval_steps": 6, "max_tokens": 4096, "prompts": ["def main("], "max_new_tokens": 8,
+            "retention": [], "bias": None,
         },
         "checkpoints": {
             "interval_steps": 4, "keep": 2, "export": True, "export_dtype": "fp32", "max_shard_bytes": 5_000_000_000,
@@ -108,7 +120,7 @@ def tiny_plan(**changes: Any) -> RunPlan:
                 "startup": 0.0, "prepare": 0.0, "training": 0.0, "evaluation": 0.0, "checkpoints": 0.0, "restarts": 0.0,
             },
             "usd": 0.0, "usd_low": 0.0, "usd_high": 0.0, "energy_kwh": 0.0004, "co2e_kg": 0.0002,
-            "inference_usd": 0.0, "lifetime_usd": 0.0, "method": "by hand",
+            "inference_usd": 0.0, "lifetime_usd": 0.0, "exposure": {}, "method": "by hand",
         },
         "steps": [
             {"id": "tokenizer", "kind": "tokenizer", "inputs": [], "source": None, "devices": 1, "seconds": 1.0},
@@ -128,7 +140,16 @@ def tiny_plan(**changes: Any) -> RunPlan:
     }  # fmt: skip
     for section, change in changes.items():
         if isinstance(change, dict) and section != "provenance":
-            plan[section] = {**plan.get(section, {}), **change}
+            plan[section] = {**(plan.get(section) or {}), **change}
         else:
             plan[section] = change
+    plan["algorithms"] = [lowered(spec) for spec in plan["algorithms"]]
     return RunPlan.model_validate(plan)
+
+
+def lowered(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """An algorithm with what a test leaves out: plans have no defaults."""
+    found = {**_LOWERED.get(str(spec["kind"]), {}), **spec}
+    if "teachers" in found:
+        found["teachers"] = [{**_NOWHERE, **teacher} for teacher in found["teachers"]]
+    return found

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.evidence.__main__ import DOCUMENT, EXPERIMENTS, written
+from benchmarks.evidence.__main__ import DOCUMENT, written
 from benchmarks.evidence.experiment import Contrast, judged
+from benchmarks.evidence.sections import EXPERIMENTS, GROUPS
 from benchmarks.evidence.window import steps_of
 
 BELOW = Contrast("loss", "a", "b", "below", "a is better")
@@ -45,5 +46,6 @@ def test_the_document_has_a_part_for_each_experiment() -> None:
 
     for name in EXPERIMENTS:
         assert "new\n" in written(text, name, "new\n")
+    assert sorted(name for group in GROUPS for name in group) == sorted(EXPERIMENTS)
     with pytest.raises(ValueError, match="no part for other"):
         written(text, "other", "new\n")

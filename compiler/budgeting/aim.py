@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from compiler.draft import Draft, Efforts
+from compiler.draft import Draft
 from compiler.estimate.law.optimum import Goal
 from compiler.estimate.law.scaling_law import ScalingLaw
+from compiler.notes import Efforts
 
 __all__ = ["ESTIMATED", "Aim", "aim_of", "target_key"]
 

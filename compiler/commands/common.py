@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Literal
 
 from compiler.frontend.spans import RecipeError, SpanIndex
+from compiler.lineage.sequence import Planned, together
 from compiler.pipeline import Compiled, compile_recipe
-from compiler.preflight import preflight
+from compiler.preflight import models_at_hand, preflight
 from compiler.render.console import Exit, Format, color_of, emit_json, warn, width_of
 from compiler.render.diagnostics import render
-from compiler.sequence import Planned, together
 from schemas.diagnostics import Diagnostic, DiagnosticsError, Severity
 from schemas.plan import RunPlan
 
@@ -30,18 +30,21 @@ def compiled(recipe: Path, overrides: tuple[str, ...]) -> Compiled:
     result = compile_recipe(recipe, overrides)
     if any(one.checked.recipe is None for one in result.runs):
         return result
-    looked = [_preflight(one, roots_of(recipe)) for one in result.runs]
+    order = tuple(one.run.name for one in result.runs if one.run.name is not None)
+    looked = [_preflight(one, roots_of(recipe), order) for one in result.runs]
     seen = together(looked)
     findings = tuple(sorted({*result.findings, *seen}, key=Diagnostic.sort_key))
     wrong = any(finding.severity is Severity.ERROR for finding in seen)
     return result._replace(plan=None if wrong else result.plan, findings=findings)
 
 
-def _preflight(one: Planned, roots: tuple[Path, ...]) -> Planned:
-    """A run with what is seen of its local data, in place of what its plan found."""
+def _preflight(one: Planned, roots: tuple[Path, ...], order: tuple[str, ...]) -> Planned:
+    """A run with what is seen of its local data and models, in place of what its plan found."""
     spans, recipe = one.checked.resolved.spans, one.checked.recipe
-    found = tuple(preflight(recipe.data.sources, spans, roots)) if recipe is not None else ()
-    return replace(one, findings=found)
+    if recipe is None:
+        return replace(one, findings=())
+    models = () if one.checked.touched("distillation") else models_at_hand(recipe, spans, roots, order)
+    return replace(one, findings=(*preflight(recipe.data.sources, spans, roots), *models))
 
 
 def show(findings: tuple[Diagnostic, ...], spans: SpanIndex) -> None:

@@ -19,8 +19,8 @@ from compiler.estimate.cost import (
     score_seconds,
     startup_seconds,
 )
-from schemas.data import MdsSource
-from schemas.plan import EvaluationPlan
+from schemas.plan import HOLDS_DEVICES, EvaluationPlan
+from schemas.sources import MdsSource
 from schemas.training import OptimizerKind
 
 __all__ = ["Costs", "Saving", "costs_of", "saving_of"]
@@ -34,7 +34,7 @@ _MOST_BPE_BYTES_PER_SECOND: Final = 4e6
 _FORWARD: Final = 1 / 3
 # Steps that come after the training.
 _AFTER: Final = ("compress", "evaluate", "compare", "export")
-# Forward passes of one microbatch that time the finished model and what is shipped; runtime/shipping.py.
+# Forward passes of one microbatch that time the finished model and what is shipped; runtime/compression/shipping.py.
 _TIMED_PASSES: Final = 16
 # Cores that prepare data: the laptop's, or those that launch/slurm.sbatch asks for beside each GPU.
 _CPU_CORES: Final = 2
@@ -79,8 +79,8 @@ def costs_of(draft: Draft, step_seconds: float) -> Costs:
     others = _other_steps(draft, step_seconds)
     times = Times(
         startup=_startup(draft, step_seconds),
-        prepare=sum(seconds for name, seconds in others.items() if name not in _AFTER),
-        training=training,
+        prepare=sum(seconds for name, seconds in others.items() if name.partition(" ")[0] not in HOLDS_DEVICES),
+        training=training + sum(seconds for name, seconds in others.items() if name.startswith("logits ")),
         evaluation=during + sum(others.get(name, 0.0) for name in _AFTER),
         checkpoints=math.ceil(steps / saves) * saving.save,
         restarts=restarts(training + during, saving.interval, saving.save, saving.restart, saving.mtbf),

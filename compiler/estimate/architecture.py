@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from schemas.model import Family
+from schemas.plan import ModelPlan
 
-__all__ = ["Dimensions", "count_embedding", "count_parameters", "flops_per_token", "pad_vocabulary", "solve"]
+__all__ = [
+    "Dimensions",
+    "count_embedding",
+    "count_parameters",
+    "flops_per_token",
+    "pad_vocabulary",
+    "section_of",
+    "solve",
+]
 
 
 @dataclass(frozen=True)
@@ -36,7 +46,7 @@ def count_embedding(d: Dimensions) -> int:
 
 
 def count_parameters(d: Dimensions) -> int:
-    """All parameters, shared ones once; equal to the built model's count (tests/runtime/test_model.py)."""
+    """All parameters, shared ones once; equal to the built model's count (tests/runtime/models/test_planned.py)."""
     h, f = d.hidden, d.intermediate
     if d.family == "llama":
         kv = d.kv_heads * (h // d.heads)
@@ -47,6 +57,38 @@ def count_parameters(d: Dimensions) -> int:
         last = 2 * h
     output = 0 if d.tied else d.vocabulary * h
     return count_embedding(d) + d.layers * layer + last + output
+
+
+def section_of(
+    d: Dimensions,
+    *,
+    dropout: float,
+    rope_theta: float,
+    norm_eps: float,
+    init_std: float,
+    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa",
+    compile: bool = False,
+) -> ModelPlan:
+    """The section of the plan that says these dimensions."""
+    return ModelPlan(
+        family=d.family,
+        num_parameters=count_parameters(d),
+        num_embedding_parameters=count_embedding(d),
+        vocab_size=d.vocabulary,
+        hidden_size=d.hidden,
+        num_layers=d.layers,
+        num_heads=d.heads,
+        num_kv_heads=d.kv_heads,
+        intermediate_size=d.intermediate,
+        max_sequence_length=d.positions,
+        tie_embeddings=d.tied,
+        dropout=dropout,
+        rope_theta=rope_theta,
+        norm_eps=norm_eps,
+        init_std=init_std,
+        attention=attention,
+        compile=compile,
+    )
 
 
 def flops_per_token(parameters: int, layers: int, hidden: int, sequence_length: int) -> float:

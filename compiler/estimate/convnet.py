@@ -121,7 +121,7 @@ def _convolutions(a: Architecture) -> Iterator[_Convolution]:
 
 
 def count(a: Architecture) -> Counts:
-    """Exact counts; equal to the built model's (tests/runtime/test_resnet.py). Each convolution has a norm, and no bias."""
+    """Exact counts; equal to the built model's (tests/runtime/models/). Each convolution has a norm, and no bias."""
     found = list(_convolutions(a))
     features = (a.width << (len(a.blocks) - 1)) * _EXPANSION[a.block]
     weights = [c.kernel**2 * c.inputs * c.outputs for c in found]
@@ -212,6 +212,7 @@ def speed_of(step: StepOf, measured_mfu: float | None = None) -> Speed:
     }
     if step.extra_flops:
         seconds["techniques"] = max(0.0, step.extra_flops) * step.samples / (_MATMUL_SHARE * peak)
+    flops += max(0.0, step.extra_flops) * step.samples  # a teacher's count too: what the run really needs
     whole = sum(seconds.values())
     if measured_mfu:
         seconds = {name: value * flops / (measured_mfu * peak) / whole for name, value in seconds.items()}

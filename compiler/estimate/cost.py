@@ -77,7 +77,7 @@ class Times:
     Args:
         startup: containers, imports, the first slow steps; once, restarts have their own.
         prepare: tokenizer and sources, on one machine that needs no GPU.
-        training: optimizer steps at full speed.
+        training: optimizer steps at full speed, and before them what teachers say where that is kept.
         evaluation: held-out text while training and after it.
         checkpoints: training waits while they are written.
         restarts: after failures: starting again, and work that is lost and done again.

@@ -11,8 +11,9 @@ from compiler.frontend import language
 from compiler.frontend.examples import example, range_of, written
 from compiler.frontend.language import Site
 from compiler.frontend.resolve import Resolved
-from compiler.frontend.structure_findings import bad_name, conflict, curriculum, kind_of, missing, source
-from compiler.frontend.suggest import closest
+from compiler.frontend.structure_findings import bad_name, conflict, curriculum, kind_of, kinds_of, missing, source
+from compiler.frontend.suggest import closest, nearest_number
+from compiler.frontend.tree import Plain
 from compiler.frontend.unknown_keys import unknown_key
 from compiler.frontend.wording import about, as_knots, line
 from schemas.diagnostics import Diagnostic
@@ -47,6 +48,7 @@ _EXPECTED: Final = {
     "dict_type": "a mapping",
     "tuple_type": "a list",
 }
+_LONGEST_LINE: Final = 100
 _OLD_BOOLEANS: Final = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 
 
@@ -118,8 +120,10 @@ def _wrong_type(place: Site, kind: str, value: object, resolved: Resolved, messa
         label = "in YAML 1.2 this is a text"
     elif kind == "model_type" and isinstance(value, str):
         help_ = _as_mapping(place, value)
-    elif kind == "tuple_type" and isinstance(value, str) and example(place) == "[text]":
-        help_ = line(place.path, written((value,)))
+    elif kind == "model_attributes_type" and isinstance(value, str) and (word := closest(value, kinds_of(place))):
+        help_ = line(place.path, f"{{kind: {word}}}")
+    elif kind == "tuple_type" and isinstance(value, str | dict) and place.path != ("data", "mixture"):
+        help_ = _as_list(place, value)
     elif kind == "tuple_type" and isinstance(value, dict) and place.path == ("data", "mixture"):
         help_ = as_knots(value, resolved)
     return about(place, resolved, "RC103", f"takes {expected}", value, help_=help_, label=label)
@@ -139,6 +143,20 @@ def _as_mapping(place: Site, value: str) -> str | None:
         if value in language.choices(language.site((*place.path, key))):
             return line(place.path, f"{{{key}: {value}}}")
     return None
+
+
+def _as_list(place: Site, value: str | dict[str, Plain]) -> str | None:
+    """`retention: base` -> `retention: [base]`; `compression: {kind: pruning}` -> `compression: [{kind: pruning}]`."""
+    item = language.site((*place.path, 0))
+    words = kinds_of(item)
+    if isinstance(value, dict):
+        whole = written((value,))
+        return line(place.path, whole) if value.get("kind") in words and len(whole) <= _LONGEST_LINE else None
+    if words:
+        word = closest(value, words)
+        return line(place.path, f"[{{kind: {word}}}]") if word else None
+    is_text = language.strip(item.annotation)[0] is str and all(re.match(p, value) for p in language.patterns(item))
+    return line(place.path, written((value,))) if is_text else None
 
 
 def _percent(place: Site, value: float) -> str:
@@ -185,7 +203,7 @@ def _quantity(place: Site, error: ErrorDetails, resolved: Resolved) -> Diagnosti
 
 def _choice(place: Site, value: object, resolved: Resolved) -> Diagnostic:
     words = language.choices(place)
-    near = closest(value, words) if isinstance(value, str) else None
+    near = closest(value, words) if isinstance(value, str) else nearest_number(value, words)
     listed = ", ".join(words[:-1]) + (f" or {words[-1]}" if len(words) > 1 else "".join(words))
     label = f"did you mean `{near}`?" if near else ""
     help_ = line(place.path, near or (words[0] if words else ""))

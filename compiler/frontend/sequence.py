@@ -11,6 +11,7 @@ from compiler.frontend.resolve import Resolved
 from compiler.frontend.spans import format_path
 from compiler.frontend.tree import MAX_VALUES, Entry, Node, PathKey, mapping, merge, walk
 from schemas.diagnostics import Diagnostic, Related, Span
+from schemas.recipe import Recipe
 
 __all__ = ["MOST_RUNS", "ONCE", "PREVIOUS", "Run", "runs_of"]
 
@@ -140,8 +141,7 @@ def _findings(items: Sequence[Node]) -> Iterator[Diagnostic]:
         yield from _misplaced(item, path)
         node = item.child("name")
         if node is None:
-            message = f"`{format_path((*path, 'name'))}` is missing"
-            yield _finding("RC102", message, item, (*path, "name"), f"name: run{number + 1}")
+            yield _nameless(item, path)
         elif node.broken:
             continue
         elif not isinstance(node.value, str) or _NAME.fullmatch(node.value) is None or node.value == PREVIOUS:
@@ -157,6 +157,26 @@ def _findings(items: Sequence[Node]) -> Iterator[Diagnostic]:
             yield found.model_copy(update={"related": (first,)})
         else:
             seen[node.value] = node
+
+
+def _nameless(item: Node, path: PathKey) -> Diagnostic:
+    """A run without a name, or with a typo in the key of it."""
+    from compiler.frontend.suggest import closest  # only a recipe with errors pays for it
+
+    assert isinstance(item.value, Mapping)
+    unknown = {key: entry for key, entry in item.value.items() if key not in Recipe.model_fields}
+    near = closest("name", unknown)
+    if near is None:
+        message = f"`{format_path((*path, 'name'))}` is missing"
+        return _finding("RC102", message, item, (*path, "name"), f"name: run{int(path[-1]) + 1}")
+    return Diagnostic(
+        code="RC101",
+        message=f"unknown key `{near}` in `{format_path(path)}`, which lacks its `name`",
+        span=unknown[near].key.span(),
+        path=format_path((*path, near)),
+        label="did you mean `name`?",
+        help=f"name: {unknown[near].node.text or f'run{int(path[-1]) + 1}'}",
+    )
 
 
 def _misplaced(item: Node, path: PathKey) -> Iterator[Diagnostic]:

@@ -118,6 +118,11 @@ class SpanIndex:
         node = self._node(path)
         return node.defined.span() if node is not None and node.defined is not None else None
 
+    def text(self, *path: str | int) -> str | None:
+        """The value itself where it is a text, else None."""
+        node = self._node(path)
+        return node.value if node is not None and isinstance(node.value, str) else None
+
     def source(self, span: Span) -> str:
         """The piece of text under a span."""
         lines = self.texts.get(span.file, ())

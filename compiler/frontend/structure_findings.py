@@ -13,13 +13,13 @@ from compiler.frontend.spans import format_path
 from compiler.frontend.suggest import closest
 from compiler.frontend.tree import PathKey, Plain
 from compiler.frontend.wording import about, key_of, known_line, line
-from schemas.data import SOURCE_KINDS
 from schemas.diagnostics import Diagnostic, Related, Span
+from schemas.sources import SOURCE_KINDS
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-__all__ = ["bad_name", "conflict", "curriculum", "kind_of", "missing", "source"]
+__all__ = ["bad_name", "conflict", "curriculum", "kind_of", "kinds_of", "missing", "source"]
 
 _NAME_LENGTH: Final = 64
 
@@ -138,7 +138,7 @@ def kind_of(place: Site, error: ErrorDetails, resolved: Resolved) -> Diagnostic:
     value = _value(resolved.tree, place.path)
     kind = replace(place, path=(*place.path, "kind"))
     if not isinstance(value, dict) or "kind" not in value:
-        words = words or tuple(str(word) for word in _all_kinds(place))
+        words = words or kinds_of(place)
         message = f"`{format_path(kind.path)}` is missing: one of {', '.join(words)}"
         span = resolved.spans.value(*place.path) or resolved.spans.nearest(*place.path)
         help_ = f"kind: {words[0]}" if words else ""
@@ -150,10 +150,10 @@ def kind_of(place: Site, error: ErrorDetails, resolved: Resolved) -> Diagnostic:
     return about(kind, resolved, "RC105", complaint, value["kind"], help_=help_, label=label)
 
 
-def _all_kinds(place: Site) -> tuple[object, ...]:
-    """The kinds of a union's members."""
+def kinds_of(place: Site) -> tuple[str, ...]:
+    """The kinds of the members of a union of mappings; none of another type."""
     annotation, _ = strip(place.annotation, place.metadata)
-    return tuple(word for member in get_args(annotation) for word in kinds(member))
+    return tuple(str(word) for member in get_args(annotation) for word in kinds(member))
 
 
 def conflict(place: Site, error: ErrorDetails, resolved: Resolved) -> Diagnostic:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Final, get_args
 
 from pydantic import WithJsonSchema
 
@@ -18,7 +19,20 @@ from schemas.diagnostics import Diagnostic
 
 __all__ = ["unknown_key"]
 
-_SHORT = 60
+_SHORT: Final = 60
+_KIND_OF: Final = {
+    "pruning": "[{kind: pruning, sparsity: 0.5}]",
+    "sparsify": "[{kind: pruning, sparsity: 0.5}]",
+    "quantization": "[{kind: quantization, weights: int8}]",
+    "quantize": "[{kind: quantization, weights: int8}]",
+    "ptq": "[{kind: quantization, weights: int8}]",
+    "qat": "[{kind: quantization, mode: qat, weights: int8}]",
+    "low_rank": "[{kind: low_rank, parameters: 0.5}]",
+    "svd": "[{kind: low_rank, parameters: 0.5}]",
+    "runs": "[{name: first}, {name: second, model: {start: {run: previous}}}]",
+    "stages": "[{name: first}, {name: second, model: {start: {run: previous}}}]",
+}
+"""Names of techniques, which are kinds of items of a list here -> the value to write."""
 
 
 def unknown_key(place: Site, resolved: Resolved) -> Diagnostic:
@@ -39,27 +53,70 @@ def _judge(key: str, place: Site, resolved: Resolved) -> tuple[str, str, str, st
     if plain in GONE:
         return "RC108", f"`{shown}` is not needed here", "", GONE[plain]
     if plain in RENAMED and RENAMED[plain] != here:
-        path = RENAMED[plain]
         return (
             "RC108",
-            f"`{shown}` is called `{path}` here",
-            f"`{path}`",
-            _move(path, _translated(path, place, resolved)),
+            f"`{shown}` is called `{RENAMED[plain]}` here",
+            f"`{RENAMED[plain]}`",
+            _here(plain, place, resolved),
         )
     near = closest(key, valid)
-    everywhere = language.homes().get(key, ())
-    # A key that another kind of source has is no key of a far-away section: `revision` is said of `hf`, too.
-    homes = [] if any(_is_home(home, place) for home in everywhere) else everywhere
-    if homes and (near is None or near.lower() != plain):
-        belongs = homes[0].rpartition(".")[0]
-        where = f"belongs under `{belongs}`" if belongs else "belongs at the top level"
-        return "RC101", unknown, f"`{shown}` {where}", _move(homes[0], _value(place, resolved))
+    spelled = near is not None and near.lower() == plain
+    if not spelled and (found := _elsewhere(key, place, resolved)):
+        return "RC101", unknown, found[0].format(key=shown), found[1]
     if near is not None:
         return "RC101", unknown, f"did you mean `{near}`?", f"{near}: {_value(place, resolved)}"
     listed = ", ".join(valid)
     if here and not valid:
         return "RC101", unknown, "", f"`{place.path[-2]}: {{}}` is all there is to write"
     return "RC101", unknown, "", f"keys of `{here}`: {listed}" if here else f"keys of a recipe: {listed}"
+
+
+def _here(old: str, place: Site, resolved: Resolved) -> str:
+    """The line to write for a key of another trainer."""
+    path = RENAMED[old]
+    value = _KIND_OF.get(old) or _translated(path, place, resolved)
+    leaf = path.rpartition(".")[2]
+    return f"{leaf}: {value}" if path == format_path((*place.path[:-1], leaf)) else _move(path, value)
+
+
+def _elsewhere(key: str, place: Site, resolved: Resolved) -> tuple[str, str] | None:
+    """Label and line for a key that the language has in another place: nested, of another kind of item, in another section."""
+    if dotted := _nested(key, place, resolved):
+        return "dots part keys only behind `--set`", dotted
+    value = _value(place, resolved)
+    if kind := _other_kind(key, place):
+        return f"`{{key}}` is a key of `kind: {kind}`", f"{{kind: {kind}, {key}: {value}}}   # an item of its own"
+    homes = language.homes().get(key, ())
+    # A key that another kind of source has is no key of a far-away section: `revision` is said of `hf`, too.
+    if not homes or any(_is_home(home, place) for home in homes):
+        return None
+    belongs = homes[0].rpartition(".")[0]
+    return f"`{{key}}` belongs under `{belongs}`" if belongs else "`{key}` belongs at the top level", _move(
+        homes[0], value
+    )
+
+
+def _nested(key: str, place: Site, resolved: Resolved) -> str:
+    """`model.start: a` -> `model: {start: a}`, where the language has such a path; else empty."""
+    path = (*place.path[:-1], *key.split("."))
+    if len(path) == len(place.path) or language.site(path).field is None or language.site(path).path != path:
+        return ""
+    value = _value(place, resolved)
+    for part in reversed(key.split(".")[1:]):
+        value = f"{{{part}: {value}}}"
+    return f"{key.split('.', maxsplit=1)[0]}: {value}"
+
+
+def _other_kind(key: str, place: Site) -> str:
+    """The kind of a list's items that has this key, where the item is of another one; else empty."""
+    if len(place.path) < 2 or not isinstance(place.path[-2], int):
+        return ""
+    annotation, _ = language.strip(language.site(place.path[:-1]).annotation)
+    for member in get_args(annotation):
+        model = language.model_of(member)
+        if model is not None and model is not place.owner and key in language.keys(model):
+            return str(next(iter(language.kinds(member)), ""))
+    return ""
 
 
 def _is_home(home: str, place: Site) -> bool:
@@ -74,10 +131,11 @@ def _value(place: Site, resolved: Resolved) -> str:
     node = resolved.spans.root
     for step in place.path:
         node = node.child(step) if node is not None else None
-    if span is None or node is None or not isinstance(node.value, str | int | float):
+    if span is None or node is None:
         return "..."
     text = resolved.spans.source(span)
-    return text if 0 < len(text) <= _SHORT else "..."
+    is_whole = isinstance(node.value, str | int | float) or (text[:1], text[-1:]) in (("{", "}"), ("[", "]"))
+    return text if 0 < len(text) <= _SHORT and is_whole else "..."
 
 
 def _translated(path: str, place: Site, resolved: Resolved) -> str:

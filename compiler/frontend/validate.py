@@ -26,6 +26,7 @@ __all__ = ["Checked", "validate"]
 _MOST_ROUNDS: Final = 12
 _MOST_ERRORS: Final = 500
 _STAND_IN: Final = "unnamed"
+_KINDS: Final = frozenset({"curriculum_kind", "union_tag_invalid", "union_tag_not_found"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,8 @@ def _report(
         diagnostic = finding(error, resolved)
         path = parse_path(diagnostic.path) if diagnostic.path else ()
         missing = error["type"] == "missing"
-        cut = path[:-1] if missing and path != ("name",) else path
+        no_kind = error["type"] in _KINDS and path[-1:] == ("kind",)  # of which nothing tells what the other keys mean
+        cut = path[:-1] if (missing and path != ("name",)) or no_kind else path
         cuts.append(cut if error["type"] == "extra_forbidden" else _whole(cut))
         if not any(_echoes(error["type"], path, old) for old in pruned):
             chosen.setdefault(path, diagnostic)

@@ -8,8 +8,9 @@ from typing import Any, Final
 from compiler.job.yaml_out import one_line
 from compiler.mixing.stretches import stretches
 from compiler.render.sequence import limits, rows, teaching
-from schemas.data import SOURCE_KINDS, Source
+from compiler.render.words import when
 from schemas.plan import RunPlan
+from schemas.sources import SOURCE_KINDS, Source
 from schemas.techniques import AnyAlgorithm
 from schemas.units import format_count
 
@@ -75,8 +76,5 @@ def source_origin(source: Source) -> str:
 
 
 def _technique(plan: RunPlan, algorithm: AnyAlgorithm) -> TechniqueRow:
-    start, end = algorithm.window.start_token, algorithm.window.end_token
-    whole = start == 0 and end >= plan.budget.tokens
     settings = one_line(algorithm.model_dump(mode="json", exclude={"kind", "window"}))[1:-1]
-    window = "throughout" if whole else f"token {format_count(start)} to {format_count(end)}"
-    return TechniqueRow(algorithm.kind, window, settings)
+    return TechniqueRow(algorithm.kind, when(algorithm.window, plan.budget.tokens, format_count), settings)

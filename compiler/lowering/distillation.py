@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from compiler.draft import Draft
+from compiler.lineage.teachers import Known, fits, known_teacher, width
 from compiler.lowering.base import known
-from compiler.teachers import Known, fits, known_teacher, width
 from schemas.fragment import Claim, Fragment, Requirement
 from schemas.techniques import Technique, Window
 from schemas.techniques.distillation import Distillation, DistillationAlgorithm

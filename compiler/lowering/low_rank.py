@@ -32,6 +32,7 @@ def lower(technique: Technique, draft: Draft, /) -> Fragment:
         energy=technique.energy,
         parameters=technique.parameters,
         targets=_targets(technique, model),
+        hold=False,
     )
     cut = list(saved(spec, model))
     removed = sum(weights for _, weights in cut)
@@ -124,5 +125,11 @@ def _requirements(technique: LowRank, draft: Draft, spec: LowRankAlgorithm) -> t
             key="kind",
             message=f"the run `{before.run if before else ''}` left factors already, which this run keeps",
             help="delete this item",
+        ),
+        Requirement(
+            holds=before is None or all(algorithm.kind != "pruning" for algorithm in before.algorithms),
+            key="kind",
+            message=f"the run `{before.run if before else ''}` left zeros, and factors have none: their product would fill them",
+            help="low_rank in the run before, and `kind: pruning` here: factors are pruned like any weights",
         ),
     )

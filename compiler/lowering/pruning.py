@@ -77,7 +77,7 @@ def _layers(spec: PruningAlgorithm, model: ModelPlan | ResNetPlan) -> list[Layer
 def left(spec: PruningAlgorithm, model: ModelPlan | ResNetPlan) -> tuple[int, float]:
     """Parameters of the finished model, and the share of them that isn't zero.
 
-    Removed are round(sparsity x n) of each layer, or of each structure's units, as runtime/sparsity does it.
+    Removed are round(sparsity x n) of each layer, or of each structure's units, as runtime/compression/sparsity does it.
     """
     total = model.num_parameters
     if spec.method != "structured":
@@ -119,16 +119,18 @@ def _uniform(spec: PruningAlgorithm, model: ModelPlan | ResNetPlan) -> bool:
 def _times(technique: Pruning, draft: Draft) -> tuple[Requirement, ...]:
     start, end = steps(draft, technique.start), steps(draft, technique.end)
     if technique.schedule == "oneshot":
-        unused = next((key for key in ("initial", "end", "interval") if key in technique.model_fields_set), None)
-        no_slope = Requirement(
-            holds=unused is None,
-            key=unused or "schedule",
-            message=f"`schedule: oneshot` removes all at `start`, so nothing reads `{unused}`",
-            help=f"delete `{unused}`, or write `schedule: cubic`",
+        no_slope = (
+            Requirement(
+                holds=unused not in technique.model_fields_set,
+                key=unused,
+                message=f"`schedule: oneshot` removes all at `start`, so nothing reads `{unused}`",
+                help=f"delete `{unused}`, or write `schedule: cubic`",
+            )
+            for unused in ("initial", "end", "interval")
         )
         return (
             *known(draft, start=technique.start),
-            no_slope,
+            *no_slope,
             Requirement(
                 holds=start != draft.batch.steps,  # what lies beyond the run is reported above
                 key="start",

@@ -154,12 +154,14 @@ def _groups(spec: QuantizationAlgorithm, layers: list[Layer], draft: Draft) -> I
         message=f"the factors of `low_rank` have {rank or 'a rank that the weights decide'}"
         f"{' inputs' if rank else ''}, so groups of {size} may not be whole",
         help=f"{{kind: low_rank, rank: {max(1, (rank or size) // size) * size}}}   # or `weights: int8, granularity: channel`",
+        other="low_rank",
     )
     yield Requirement(
         holds=not _removes_structures(draft),
         key="granularity",
         message="structured pruning takes inputs out of the finished model, whose groups would be others than those trained",
         help="weights: int8, granularity: channel",
+        other="pruning",
     )
 
 

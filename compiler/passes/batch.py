@@ -6,8 +6,9 @@ import math
 
 from compiler.budgeting.aim import ESTIMATED, Aim
 from compiler.budgeting.lines import line_for, line_for_tokens, place_of
-from compiler.draft import Batch, Draft
+from compiler.draft import Draft
 from compiler.estimate.law.scaling_law import train_flops
+from compiler.notes import Batch
 from compiler.passes.images import images_batch
 from schemas.budget import TARGETS
 from schemas.diagnostics import Diagnostic

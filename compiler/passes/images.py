@@ -7,10 +7,11 @@ from typing import Final
 
 from compiler.budgeting.law import known_law
 from compiler.budgeting.serving import rates
-from compiler.draft import Batch, Draft, Efforts, Targets
+from compiler.draft import Draft
 from compiler.estimate.convnet import Architecture, StepOf, count, memory_of, speed_of
 from compiler.estimate.law.optimum import Limits, Market
 from compiler.estimate.memory.peak import budget_bytes
+from compiler.notes import Batch, Efforts, Targets
 from compiler.provenance import Because, From, Reason
 from schemas.diagnostics import Diagnostic
 from schemas.plan import ParallelismPlan, PlainBudget

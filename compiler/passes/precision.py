@@ -34,7 +34,7 @@ def precision(draft: Draft) -> Draft:
                 f"{device.name} can't compute in {compute}",
                 "precision",
                 "compute",
-                help=f"precision: {best}",
+                help=f"compute: {best}" if draft.spans.key("precision", "compute") else f"precision: {best}",
                 reason=f"it has {has}" + ("; Composer accepts only fp32 on a CPU" if device.is_cpu else ""),
             )
         )

@@ -6,11 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from compiler.draft import Beginning, Draft
+from compiler.draft import Draft
 from compiler.frontend.sequence import PREVIOUS
+from compiler.lineage.pretrained import described, hub_folder, read_config, unlike
+from compiler.notes import Beginning
 from compiler.passes.targets import FALLBACK_PARAMETERS
 from compiler.passes.tokenizer import size_of_folder
-from compiler.pretrained import described, hub_folder, read_config, unlike
 from compiler.provenance import From, Reason, lookup
 from schemas.diagnostics import Diagnostic, Severity
 from schemas.model import Model, Start
@@ -135,6 +136,8 @@ def _unseen(draft: Draft, said: Start, name: str) -> Draft:
         help_ = f"model: {{start: ..., {', '.join(f'{key}: ...' for key in missing)}}}"
         return draft.find(_at(draft, said, message, reason, help_, code="RC207"))
     help_ = "check the path; relative ones are looked up beside the recipe, then in the current folder"
+    if said.folder == PREVIOUS or said.folder in draft.order:
+        help_ = f"start: {{run: {said.folder}}}   # a run of `sequence`; a text alone is a folder"
     if said.hub is not None:
         return draft
     severity = Severity.WARNING if absolute else Severity.ERROR

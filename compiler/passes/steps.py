@@ -17,83 +17,54 @@ _LONGEST_ID = 64
 def steps(draft: Draft) -> Draft:
     """Fill `steps`, in an order in which they can run."""
     costs: Costs = draft.sections["costs"]
+    on_data = _on_data(draft, costs)
+    train = Step(
+        id="train",
+        kind="train",
+        inputs=("tokenizer", *(step.id for step in on_data)),
+        source=None,
+        devices=draft.hardware.count,
+        seconds=costs.train,
+    )
+    found = [_step("tokenizer", (), costs), *on_data, train, *_on_models(draft, costs, on_data)]
+    why = "one step a kind of work; a prepare for each source, a score for each that has a curriculum"
+    return draft.fill("steps", tuple(_without_text(found) if draft.is_classifier else found), {"": Reason(why)})
+
+
+def _step(kind: StepKind, inputs: tuple[str, ...], costs: Costs) -> Step:
+    """A step of one process, of which a run has one."""
+    return Step(id=kind, kind=kind, inputs=inputs, source=None, devices=1, seconds=costs.steps.get(kind, 0.0))
+
+
+def _on_data(draft: Draft, costs: Costs) -> list[Step]:
+    """Steps before the training: each source prepared, those with a curriculum scored, those of a cache read by teachers."""
     prepared = _of_sources("prepare", draft.data.sources, draft, costs)
     scored = _of_sources("score", draft.data.curricula, draft, costs)
     taught = [name for name in draft.data.sources if f"logits {name}" in costs.steps]
     kept = _of_sources("logits", taught, draft, costs)
-    data = ("tokenizer", *(step.id for step in prepared.values()))
-    found = [
-        Step(
-            id="tokenizer",
-            kind="tokenizer",
-            inputs=(),
-            source=None,
-            devices=1,
-            seconds=costs.steps.get("tokenizer", 0.0),
-        ),
+    return [
         *prepared.values(),
         *(
             step.model_copy(update={"inputs": ("tokenizer", prepared[name].id)})
             for of_sources in (scored, kept)
             for name, step in of_sources.items()
         ),
-        Step(
-            id="train",
-            kind="train",
-            inputs=(*data, *(step.id for step in (*scored.values(), *kept.values()))),
-            source=None,
-            devices=draft.hardware.count,
-            seconds=costs.train,
-        ),
     ]
+
+
+def _on_models(draft: Draft, costs: Costs, on_data: Sequence[Step]) -> list[Step]:
+    """Steps after the training: made small where a technique does that, measured, compared where asked, exported."""
+    prepared = (step.id for step in on_data if step.kind == "prepare")
     small = ("compress",) if "compress" in costs.steps else ()
-    if small:
-        found.append(
-            Step(
-                id="compress",
-                kind="compress",
-                inputs=("tokenizer", "train"),
-                source=None,
-                devices=1,
-                seconds=costs.steps["compress"],
-            )
-        )
-    found.append(
-        Step(
-            id="evaluate",
-            kind="evaluate",
-            inputs=(*data, "train", *small),
-            source=None,
-            devices=1,
-            seconds=costs.steps["evaluate"],
-        )
-    )
     compared = ("compare",) if "compare" in costs.steps else ()
+    measured = ("tokenizer", *prepared, "train", *small)
+    found = [_step("compress", ("tokenizer", "train"), costs)] if small else []
+    found.append(_step("evaluate", measured, costs))
     if compared:
-        found.append(
-            Step(
-                id="compare",
-                kind="compare",
-                inputs=(*data, "train", *small),
-                source=None,
-                devices=1,
-                seconds=costs.steps["compare"],
-            )
-        )
+        found.append(_step("compare", measured, costs))
     if draft.recipe.checkpoints.export:
-        found.append(
-            Step(
-                id="export",
-                kind="export",
-                inputs=("tokenizer", "train", *small, "evaluate", *compared),
-                source=None,
-                devices=1,
-                seconds=costs.steps["export"],
-            )
-        )
-    why = "one step a kind of work; a prepare for each source, a score for each that has a curriculum"
-    found = _without_text(found) if draft.is_classifier else found
-    return draft.fill("steps", tuple(found), {"": Reason(why)})
+        found.append(_step("export", ("tokenizer", "train", *small, "evaluate", *compared), costs))
+    return found
 
 
 def _without_text(found: Sequence[Step]) -> list[Step]:

@@ -9,8 +9,9 @@ from compiler.budgeting.aim import ESTIMATED, Aim, aim_of, target_key
 from compiler.budgeting.law import known_law
 from compiler.budgeting.reach import choose, out_of_reach
 from compiler.budgeting.serving import rates, serving
-from compiler.draft import Draft, Efforts, Targets
+from compiler.draft import Draft
 from compiler.estimate.law.optimum import Limits, Market, Within
+from compiler.notes import Efforts, Targets
 from compiler.passes.images import images_targets
 from schemas.budget import Budget, BudgetObjective
 from schemas.units import format_tokens, format_usd

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from compiler.draft import Beginning, Draft
+from compiler.draft import Draft
+from compiler.notes import Beginning
 from compiler.provenance import From, Reason
 from schemas.plan import TokenizerPlan
 

@@ -12,7 +12,7 @@ from typing import Final, Literal, NamedTuple
 
 from compiler.render.visible import cells, clip
 
-__all__ = ["Canvas", "Cell", "Column", "Line", "Look", "Piece", "line_cells", "to_ascii"]
+__all__ = ["Canvas", "Cell", "Column", "Line", "Look", "Piece", "dim", "line_cells", "strong", "to_ascii"]
 
 Style = Literal["plain", "strong", "dim", "label", "good", "warn", "bad", "bar"]
 _CODES: Final[dict[Style, str]] = {
@@ -222,3 +222,13 @@ class Canvas:
             code = _CODES.get(piece.style) if self._look.color else None
             text += f"\x1b[{code}m{shown}\x1b[0m" if code and shown.strip() else shown
         return text
+
+
+def dim(text: str) -> Line:
+    """A line of what is of less weight."""
+    return (Piece(text, "dim"),)
+
+
+def strong(text: str, rest: str = "", note: str = "") -> Line:
+    """A line whose first words matter, and what belongs to them."""
+    return Piece(text, "strong"), Piece(rest), Piece(note, "dim")

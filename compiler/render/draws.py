@@ -6,7 +6,7 @@ from typing import Final
 
 from compiler.mixing.stretches import Stretch, stretches
 from compiler.render import figures
-from compiler.render.canvas import Canvas, Cell, Column, Line, Piece
+from compiler.render.canvas import Canvas, Cell, Column, Line, dim
 from schemas.plan import RunPlan
 
 __all__ = ["data_block", "epochs_word", "read_up", "share_word"]
@@ -32,8 +32,8 @@ def data_block(canvas: Canvas, plan: RunPlan) -> list[Line]:
     for name in list(plan.data.sources)[:_MOST_SOURCES]:
         drawn = sum(stretch.tokens(name) for stretch in found)
         row: list[Cell] = [name, figures.figure(drawn), figures.percent(drawn / plan.budget.tokens)]
-        row += [epochs_word(plan, name) or _dim("-")] if known else []
-        row += [share_word(stretch, name) or _dim("-") for stretch in shown]
+        row += [epochs_word(plan, name) or dim("-")] if known else []
+        row += [share_word(stretch, name) or dim("-") for stretch in shown]
         rows.append(row)
     left = len(plan.data.sources) - len(rows)
     more = [f"{left} more sources"] if left > 0 else []
@@ -42,9 +42,9 @@ def data_block(canvas: Canvas, plan: RunPlan) -> list[Line]:
     rules = [f"from {figures.figure(stretch.start_token)} {stretch.rule}" for stretch in shown if stretch.rule]
     return [
         *canvas.table(columns, rows),
-        *canvas.flow(*map(_dim, more), _dim("--html and --format json show all") if more else ""),
-        *canvas.flow(*map(_dim, rules)),
-        *canvas.flow(*map(_dim, read_up(plan)[:_MOST_SOURCES])),
+        *canvas.flow(*map(dim, more), dim("--html and --format json show all") if more else ""),
+        *canvas.flow(*map(dim, rules)),
+        *canvas.flow(*map(dim, read_up(plan)[:_MOST_SOURCES])),
     ]
 
 
@@ -69,7 +69,3 @@ def read_up(plan: RunPlan) -> list[str]:
         f"{name} is read once by step {token // plan.training.global_batch_tokens:,} ({token / plan.budget.tokens:.2f}dur)"
         for token, name in sorted(ends)
     ]
-
-
-def _dim(text: str) -> Line:
-    return (Piece(text, "dim"),)

@@ -18,7 +18,7 @@ from compiler.render.origins import line_of
 from compiler.render.svg import marker
 from compiler.render.visible import clean
 from schemas.diagnostics import Diagnostic
-from schemas.plan import RunPlan
+from schemas.plan import HOLDS_DEVICES, RunPlan
 
 __all__ = ["page_values"]
 
@@ -50,6 +50,9 @@ def page_values(result: Compiled) -> dict[str, Any]:
         "memory": _memory(plan),
         "step": _step(plan),
         "clock": _clock(plan),
+        "techniques": [
+            (one.kind, words.when(one.window, plan.budget.tokens, figures.figure)) for one in plan.algorithms
+        ],
         "added": accounting.added(plan),
         "saved": list(accounting.saved(plan)),
         "assumption": accounting.assumption(plan),
@@ -241,13 +244,13 @@ class _Row:
 
 
 def _steps(plan: RunPlan) -> list[_Row]:
-    """A row a step; many of one kind come together. From training on, all devices are held until the end."""
+    """A row a step; many of one kind come together. Devices are held from the first step that runs a model to the end."""
     kinds = [step.kind for step in plan.steps]
     per_second = plan.hardware.count * plan.hardware.usd_per_gpu_hour / 3600
     rows: list[_Row] = []
     for kind in dict.fromkeys(kinds):
         steps = [step for step in plan.steps if step.kind == kind]
-        rate = 0.0 if kind in ("tokenizer", "prepare") else per_second
+        rate = per_second if kind in HOLDS_DEVICES else 0.0
         if len(steps) > _MOST_OF_A_KIND:
             seconds = sum(step.seconds for step in steps)
             name = f"{len(steps)} × {kind}"

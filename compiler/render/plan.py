@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from compiler.render import figures, words
 from compiler.render.accounting import ships_block, techniques_block
-from compiler.render.canvas import Canvas, Cell, Column, Line, Look, Piece, Style
-from compiler.render.choices import choices
+from compiler.render.canvas import Canvas, Cell, Column, Line, Look, Piece, Style, dim, strong
+from compiler.render.chosen import choice_rows, model_rows
 from compiler.render.curricula import curricula
 from compiler.render.draws import data_block
 from compiler.render.sequence import sequence_block
@@ -31,9 +31,9 @@ def render_plan(plan: RunPlan, look: Look | None = None) -> str:
     if plan.totals is not None:
         canvas.block("Runs", sequence_block(canvas, plan))
         canvas.gap()
-        canvas.row("Run", _strong(str(plan.run), "", ", the last one"), _dim("--run NAME shows another"))
-    _model(canvas, plan)
-    _choice(canvas, plan)
+        canvas.row("Run", strong(str(plan.run), "", ", the last one"), dim("--run NAME shows another"))
+    model_rows(canvas, plan)
+    choice_rows(canvas, plan)
     _training(canvas, plan)
     canvas.gap()
     canvas.block("Data", data_block(canvas, plan))
@@ -53,109 +53,6 @@ def render_plan(plan: RunPlan, look: Look | None = None) -> str:
     return canvas.text()
 
 
-def _dim(text: str) -> Line:
-    return (Piece(text, "dim"),)
-
-
-def _strong(text: str, rest: str = "", note: str = "") -> Line:
-    return Piece(text, "strong"), Piece(rest), Piece(note, "dim")
-
-
-def _classifier(canvas: Canvas, plan: RunPlan) -> None:
-    model, budget = plan.resnet, plan.budget
-    canvas.row(
-        "Model",
-        _strong(f"{model.family}-{model.depth} {figures.figure(model.num_parameters)}"),
-        f"{sum(model.blocks)} {model.block} blocks from {model.width} channels",
-        f"{model.num_classes:,} classes",
-        f"images {model.channels}×{model.image_size}×{model.image_size}",
-    )
-    canvas.row(
-        "",
-        _strong(f"{figures.figure(budget.tokens)} images"),
-        f"{figures.flops(6.0 * model.macs)} an image",
-        figures.flops(budget.train_flops),
-        *([f"{budget.epochs:.2g} epochs"] if budget.epochs > 1 else []),
-    )
-
-
-def _model(canvas: Canvas, plan: RunPlan) -> None:
-    if plan.is_classifier:
-        _classifier(canvas, plan)
-        return
-    model, budget = plan.decoder, plan.law_budget
-    shared = f" ({model.num_kv_heads} kv)" if model.num_kv_heads != model.num_heads else ""
-    canvas.row(
-        "Model",
-        _strong(f"{model.family} {figures.figure(model.num_parameters)}"),
-        f"{model.num_layers} layers × {model.hidden_size}",
-        f"{model.num_heads} heads{shared}",
-        f"mlp {model.intermediate_size}",
-        f"vocabulary {model.vocab_size:,}",
-    )
-    canvas.row(
-        "",
-        _strong(f"{figures.figure(budget.tokens)} tokens"),
-        f"{figures.figure(budget.tokens_per_parameter)} per parameter",
-        figures.flops(budget.train_flops),
-        *([f"{budget.epochs:.2g} epochs"] if budget.epochs > 1 else []),
-    )
-    canvas.row("", *_loss(plan))
-
-
-def _loss(plan: RunPlan) -> Iterator[Cell]:
-    budget = plan.law_budget
-    law = f"law {budget.scaling_law}"
-    if words.is_law_silent(plan):
-        what = "this size" if plan.start is None else "runs that start from trained weights"
-        yield _dim(f"the {law} says nothing of {what}")
-        return
-    spread = ""
-    if budget.loss_low is not None and budget.loss_high is not None:
-        spread = f" ({budget.loss_low:.3f} to {budget.loss_high:.3f})"
-    yield _strong(f"loss {budget.loss:.3f}", spread, f" by the {law}")
-    if budget.extrapolated:
-        yield (Piece("outside of its data", "warn"),)
-    if budget.snapped_loss_delta >= 0.00005:
-        yield f"{budget.snapped_loss_delta:.4f} above the best for its cost"
-    if budget.repetition_loss >= 0.0005:
-        yield f"{budget.repetition_loss:.3f} of it from repeated data"
-
-
-def _choice(canvas: Canvas, plan: RunPlan) -> None:
-    """Optimum and naive choice beside what was chosen, where they differ by something."""
-    if words.is_law_silent(plan):
-        return
-    budget, found = plan.law_budget, choices(plan)
-    if len(found) > 1:
-        priced = found[0].life.usd > 0
-        columns = (
-            Column(""),
-            Column("model", right=True),
-            Column("tokens", right=True),
-            Column("life FLOPs", right=True, rank=3),
-            Column("life cost" if priced else "", right=True, rank=1),
-            Column("", rank=2),
-        )
-        rows: list[list[Cell]] = [
-            [
-                choice.name,
-                figures.figure(choice.parameters),
-                figures.figure(choice.tokens),
-                figures.flops(choice.life.flops).removesuffix(" FLOP"),
-                figures.usd(choice.life.usd) if priced else "",
-                _dim(choice.note),
-            ]
-            for choice in found
-        ]
-        canvas.block("Choice", canvas.table(columns, rows))
-    aim = "dollars" if budget.objective == "dollars" else "FLOPs"
-    served = f", {figures.figure(budget.inference_tokens)} tokens served" if budget.inference_tokens else ""
-    bound = (Piece(f"bound by {clean(budget.binding)}", "warn"),) if budget.binding else ""
-    if len(found) > 1 or budget.binding:
-        canvas.row("" if len(found) > 1 else "Choice", _dim(f"least {aim} over its life{served}"), bound)
-
-
 def _training(canvas: Canvas, plan: RunPlan) -> None:
     training = plan.training
     optimizer, schedule = training.optimizer, training.schedule
@@ -168,12 +65,9 @@ def _training(canvas: Canvas, plan: RunPlan) -> None:
         plan.precision.compute,
     )
     for algorithm in plan.algorithms:
-        window = algorithm.window
-        whole = window.start_token == 0 and window.end_token >= plan.budget.tokens
-        span = f"tokens {figures.figure(window.start_token)} to {figures.figure(window.end_token)}"
-        if window.end_token == 0:
-            span = "kept as the start left it"
-        canvas.row("", (Piece(f"+ {algorithm.kind.replace('_', ' ')}"), Piece("" if whole else f"  {span}", "dim")))
+        span = words.when(algorithm.window, plan.budget.tokens, figures.figure)
+        said = "" if span == "throughout" else f"  {span}"
+        canvas.row("", (Piece(f"+ {algorithm.kind.replace('_', ' ')}"), Piece(said, "dim")))
 
 
 def _machine(canvas: Canvas, plan: RunPlan) -> None:
@@ -181,20 +75,20 @@ def _machine(canvas: Canvas, plan: RunPlan) -> None:
     hardware, parallel, estimate = plan.hardware, plan.parallelism, plan.estimate
     canvas.row(
         "Machine",
-        _strong(f"{hardware.count:,} × {hardware.gpu}"),
+        strong(f"{hardware.count:,} × {hardware.gpu}"),
         f"{parallel.nodes:,} nodes" if parallel.nodes > 1 else "",
         words.layout(plan),
         f"micro-batch {plan.training.microbatch}",
         "activation checkpointing" if parallel.activation_checkpointing else "",
     )
     used = estimate.peak_memory_bytes / max(hardware.memory_bytes, 1)
-    memory = _strong(
+    memory = strong(
         f"{figures.gigabytes(estimate.peak_memory_bytes)}",
         f" of {figures.gigabytes(hardware.memory_bytes)}",
         f" ({figures.between(estimate.peak_memory_bytes_low, estimate.peak_memory_bytes_high, figures.gigabytes)})",
     )
     unit = words.unit_word(plan)
-    speed = _strong(
+    speed = strong(
         f"{figures.figure(estimate.tokens_per_s_per_gpu)} {'images' if plan.is_classifier else 'tokens'}/s",
         f" per {unit}",
         f" ({figures.between(estimate.tokens_per_s_per_gpu_low, estimate.tokens_per_s_per_gpu_high, figures.figure)})",
@@ -202,8 +96,8 @@ def _machine(canvas: Canvas, plan: RunPlan) -> None:
     style: Style = "bar" if estimate.peak_memory_bytes <= estimate.memory_limit_bytes else "bad"
     step = sum(estimate.step_parts.values())
     notes = (
-        _dim(f"memory of one {unit}, {figures.percent(used)} full"),
-        _dim(f"step {figures.hours(step / 3600)}, MFU {figures.percent(estimate.mfu)}"),
+        dim(f"memory of one {unit}, {figures.percent(used)} full"),
+        dim(f"step {figures.hours(step / 3600)}, MFU {figures.percent(estimate.mfu)}"),
     )
     canvas.block(
         "",
@@ -235,7 +129,7 @@ def _bars(
     taken = [(words.part_word(name), show(part), figures.percent(part / total)) for name, part in ranked]
     length = room - 6 - sum(max(cells(row[index]) for row in taken) for index in range(3))
     rows: list[list[Cell]] = [
-        [word, canvas.bar(part / longest, min(max(length, 4), _LONGEST_BAR), style), value, _dim(share)]
+        [word, canvas.bar(part / longest, min(max(length, 4), _LONGEST_BAR), style), value, dim(share)]
         for (word, value, share), (_, part) in zip(taken, ranked, strict=True)
     ]
     return canvas.table(columns, rows, room)
@@ -244,12 +138,12 @@ def _bars(
 def _money(canvas: Canvas, plan: RunPlan) -> None:
     """Wall-clock and dollars by part, then the whole life."""
     estimate, budget = plan.estimate, plan.budget
-    time = _strong(
+    time = strong(
         figures.hours(estimate.hours),
         "",
         f" ({figures.between(estimate.hours_low, estimate.hours_high, figures.hours)})",
     )
-    money = _strong(
+    money = strong(
         figures.usd(estimate.usd),
         "",
         f" ({figures.between(estimate.usd_low, estimate.usd_high, figures.usd)})" if estimate.usd else "",
@@ -259,7 +153,7 @@ def _money(canvas: Canvas, plan: RunPlan) -> None:
     life: list[Cell] = [f"{figures.work(estimate.energy_kwh)}, {figures.mass(estimate.co2e_kg)} CO₂e to train"]
     if budget.inference_tokens:
         served = f"{figures.figure(budget.inference_tokens)} tokens served for {figures.usd(estimate.inference_usd)}"
-        life = [_strong(figures.usd(estimate.lifetime_usd), " in all"), served, *life]
+        life = [strong(figures.usd(estimate.lifetime_usd), " in all"), served, *life]
     canvas.row("Life", *life)
 
 
@@ -276,8 +170,8 @@ def _hours_and_dollars(canvas: Canvas, plan: RunPlan) -> list[Line]:
                 words.part_word(name),
                 canvas.bar(part / longest, _LONGEST_BAR),
                 _seconds(part),
-                _dim(figures.percent(part / total)),
-                figures.usd(dollars) if dollars else _dim("-") if estimate.usd else "",
+                dim(figures.percent(part / total)),
+                figures.usd(dollars) if dollars else dim("-") if estimate.usd else "",
             ]
         )
     right = Column("", right=True)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
 from schemas.plan import RunPlan
+from schemas.techniques import Window
 from schemas.units import format_seconds, format_usd
 
-__all__ = ["PART_HELP", "is_law_silent", "layout", "limits", "part_word", "price", "unit_word", "usd_of"]
+__all__ = ["PART_HELP", "is_law_silent", "layout", "limits", "part_word", "price", "unit_word", "usd_of", "when"]
 
 _WORDS: Final = MappingProxyType(
     {
@@ -112,6 +113,18 @@ def limits(plan: RunPlan) -> list[str]:
     if budget.max_gpus:
         said.append(f"{plan.hardware.count / budget.max_gpus:.0%} of max_gpus {budget.max_gpus:,}")
     return [text.replace("%", " %") for text in said]
+
+
+def when(window: Window, tokens: int, figure: Callable[[int], str]) -> str:
+    """The part of a run of `tokens` in which a technique works; `figure` writes a number of tokens."""
+    start, end = window.start_token, window.end_token
+    if end == 0:
+        return "kept as the start left it"
+    if start >= tokens:
+        return "of the finished model"
+    if start == 0 and end >= tokens:
+        return "throughout"
+    return f"at token {figure(start)}" if start == end else f"tokens {figure(start)} to {figure(end)}"
 
 
 def is_law_silent(plan: RunPlan) -> bool:

@@ -11,11 +11,11 @@ import torch
 from composer.core import Algorithm, Event, State, get_precision_context
 from composer.loggers import Logger
 
-from runtime.data.teacher_rows import of_batch
-from runtime.divergence import divergence, mean_over, mixed, positions, top_k_divergence
-from runtime.forward import logits_of
 from runtime.layout import Layout
-from runtime.teacher import load_teachers, padding_of
+from runtime.models.forward import logits_of
+from runtime.teaching.divergence import divergence, mean_over, mixed, positions, top_k_divergence
+from runtime.teaching.kept_logits import of_batch
+from runtime.teaching.teacher import load_teachers, padding_of
 from runtime.window import TokenWindow
 from schemas.plan import RunPlan
 from schemas.techniques.distillation import DistillationAlgorithm

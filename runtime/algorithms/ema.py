@@ -1,4 +1,4 @@
-"""Moving average of the weights; the average is what is evaluated, and what `runtime.model.load_trained` gives.
+"""Moving average of the weights; the average is what is evaluated, and what `runtime.models.planned.load_trained` gives.
 
 Composer's own EMA is not used: it swaps the average into the model before a checkpoint is written, so that the saved
 "model" is no longer the one being trained, and only for Composer's own saver.

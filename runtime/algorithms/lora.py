@@ -24,7 +24,7 @@ from schemas.techniques.lora import LoraAlgorithm
 if TYPE_CHECKING:
     from peft import LoraConfig
 
-__all__ = ["adapter_config", "adapter_weights", "build", "export", "finish", "merged_weight", "prepare", "scaling"]
+__all__ = ["adapter_config", "adapter_weights", "build", "export", "finish", "prepare", "scaling"]
 
 _NAME: Final = "default"
 """Peft's name of an adapter that has none."""
@@ -37,18 +37,6 @@ Weights = Mapping[str, torch.Tensor]
 def scaling(spec: LoraAlgorithm) -> float:
     """Factor of the update: alpha / r, or alpha / sqrt(r) where it is rank-stabilised (Kalajdzievski 2023)."""
     return spec.alpha / (math.sqrt(spec.rank) if spec.rank_stabilized else spec.rank)
-
-
-def merged_weight(weight: torch.Tensor, a: torch.Tensor, b: torch.Tensor, scale: float) -> torch.Tensor:
-    """W + s B A of a linear layer, in fp32.
-
-    Args:
-        weight: W, [outputs, inputs].
-        a: A, [rank, inputs].
-        b: B, [outputs, rank].
-        scale: s.
-    """
-    return weight.float() + scale * (b.float() @ a.float())
 
 
 def adapter_config(spec: LoraAlgorithm, plan: RunPlan) -> LoraConfig:
@@ -141,6 +129,8 @@ def export(spec: LoraAlgorithm, plan: RunPlan, layout: Layout, folder: Path) -> 
     target = folder / "adapter"
     config = adapter_config(spec, plan)
     config.inference_mode = True
+    # Peft keeps a set, whose order differs from process to process; the file is the same each time.
+    config.target_modules = sorted(spec.targets)
     config.save_pretrained(str(target))
     path = target / "adapter_model.safetensors"
     save_file(adapter_weights(weights), path, metadata={"format": "pt"})

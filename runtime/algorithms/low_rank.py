@@ -1,7 +1,7 @@
 """Low-rank factors of trained weights: W becomes A B by truncated SVD before the first step, and both are trained on.
 
 The shipped model keeps its factors. Where it is written as a Hugging Face folder, whose configuration knows no factors, their
-products stand in it as ordinary weights: see runtime/model_files.py.
+products stand in it as ordinary weights: see runtime/models/model_files.py.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from composer.core import Algorithm
 from torch import nn
 
-from runtime.factors import (
+from runtime.compression.factors import (
     Factorized,
     factorized,
     factors_of,
@@ -22,8 +22,8 @@ from runtime.factors import (
     rank_for_energy,
     rank_for_parameters,
 )
+from runtime.compression.sparsity.layers import prunable
 from runtime.layout import Layout
-from runtime.sparsity.layers import prunable
 from schemas.plan import RunPlan
 from schemas.techniques.low_rank import LowRankAlgorithm
 

@@ -15,13 +15,13 @@ from composer.core import Algorithm, Event, State
 from composer.loggers import Logger
 
 from runtime.checkpoint import MASK_STATE
+from runtime.compression.sparsity.layers import INPUT_DIM, Modules, prunable, unmatched
+from runtime.compression.sparsity.masks import Masks, modules_of
+from runtime.compression.sparsity.ranking import keep_masks, keep_two_of_four, sparsity_at
+from runtime.compression.sparsity.removal import remove_dead
+from runtime.compression.sparsity.structures import find_structures, held_masks, structure_masks
 from runtime.errors import RunFailed
 from runtime.layout import Layout
-from runtime.sparsity.layers import INPUT_DIM, Modules, prunable, unmatched
-from runtime.sparsity.masks import Masks, modules_of
-from runtime.sparsity.ranking import keep_masks, keep_two_of_four, sparsity_at
-from runtime.sparsity.removal import remove_dead
-from runtime.sparsity.structures import find_structures, held_masks, structure_masks
 from schemas.plan import RunPlan
 from schemas.techniques.pruning import PruningAlgorithm
 

@@ -9,11 +9,11 @@ import torch
 from composer.core import Algorithm, Event, State
 from composer.loggers import Logger
 
+from runtime.compression.factors import matrix_of
+from runtime.compression.rounded_layers import FakeRounding, RoundedLayer, replace_layer, roundable, rounded_layers
+from runtime.compression.rounding import INT4, INT8, Rounding
 from runtime.errors import RunFailed
-from runtime.factors import matrix_of
 from runtime.layout import Layout
-from runtime.rounded_layers import FakeRounding, RoundedLayer, replace_layer, roundable, rounded_layers
-from runtime.rounding import INT4, INT8, Rounding
 from runtime.window import TokenWindow
 from schemas.plan import RunPlan
 from schemas.techniques.quantization import QuantizationAlgorithm

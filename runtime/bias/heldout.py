@@ -17,7 +17,7 @@ from runtime.bias.comparison import Prediction
 from runtime.bias.language import heldout_batches, likeliest, token_counts
 from runtime.data.shards import verify_prepared
 from runtime.errors import RunFailed
-from runtime.evaluation import autocast
+from runtime.measures.language import autocast
 from runtime.steps.base import Result
 from schemas.evaluation import BiasPlan
 from schemas.plan import RunPlan
@@ -72,8 +72,8 @@ def _partition(plan: RunPlan, bias: BiasPlan, prepared: Mapping[str, Result], ca
 
 def _images(plan: RunPlan, prepared: Mapping[str, Result], device: torch.device, cache: Path) -> HeldOut:
     """Held-out images with their labels."""
-    from runtime.classification import predictions
     from runtime.images.batches import heldout_batches as image_batches
+    from runtime.measures.classification import predictions
 
     def predict(model: nn.Module) -> Prediction:
         right, found = predictions(model, plan, prepared, device, cache)

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from runtime.forward import logits_of
-from runtime.heldout import read_samples
+from runtime.measures.heldout import read_samples
+from runtime.models.forward import logits_of
 from runtime.steps.base import Result
 from schemas.plan import RunPlan
 

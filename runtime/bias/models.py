@@ -8,16 +8,16 @@ from typing import Any
 
 from torch import nn
 
-from runtime import teacher
 from runtime.bias.folder import folder_of_reference
+from runtime.compression.shipping import load_shipped
 from runtime.errors import DataError, RunFailed
-from runtime.frozen import load_frozen
 from runtime.layout import Layout
 from runtime.lineage import earlier, trained_key
-from runtime.model import load_trained
+from runtime.models.folders import check_tokenizer, content
+from runtime.models.frozen import load_frozen
+from runtime.models.planned import load_trained
+from runtime.models.start import load_start, start_content
 from runtime.record import read_record
-from runtime.shipping import load_shipped
-from runtime.start import load_start, start_content
 from schemas.evaluation import BiasPlan
 from schemas.plan import RunPlan
 
@@ -52,7 +52,7 @@ def reference(bias: BiasPlan, plan: RunPlan, layout: Layout, tokenizer: Path | N
         return lambda: load_start(plan, layout)
     folder = folder_of_reference(bias, layout.roots)
     if tokenizer is not None:
-        teacher.check_tokenizer(folder, tokenizer, "the reference")
+        check_tokenizer(folder, tokenizer, "the reference")
     return lambda: load_frozen(folder, "the reference")
 
 
@@ -93,7 +93,7 @@ def pins(bias: BiasPlan, plan: RunPlan, layout: Layout) -> dict[str, Any]:
     if bias.against == "run":
         found["reference"] = trained_key(str(bias.run), plan, layout)
     elif bias.against == "folder":
-        found["reference"] = teacher.content(folder_of_reference(bias, layout.roots))
+        found["reference"] = content(folder_of_reference(bias, layout.roots))
     elif bias.against == "start":
         found["reference"] = start_content(plan, layout)
     return found

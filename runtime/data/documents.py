@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from runtime.data.readers import read
 from runtime.errors import DataError
-from schemas.data import SOURCE_KINDS, Selection, Source
+from schemas.data import Selection
+from schemas.sources import SOURCE_KINDS, Source
 
 __all__ = ["Document", "Skipped", "documents", "is_heldout"]
 

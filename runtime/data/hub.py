@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from runtime.data.locate import find_folder
 from runtime.errors import DataError, RunError, RunFailed
-from schemas.data import HubSource
+from schemas.sources import HubSource
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -18,7 +18,7 @@ from runtime.data.mds import read_index
 from runtime.errors import DataError
 from runtime.files import hash_file
 from runtime.images.sources import digits_file, image_files
-from schemas.data import (
+from schemas.sources import (
     BuiltinSource,
     FilesSource,
     HubSource,

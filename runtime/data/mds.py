@@ -19,7 +19,7 @@ from runtime.errors import DataError
 from runtime.fetching.problems import StoreError
 from runtime.fetching.shard_files import check_bytes, is_inside, unpacked
 from runtime.fetching.stores import FIRST_CONTACT, PATIENCE, Patience, download, downloader
-from schemas.data import MdsSource
+from schemas.sources import MdsSource
 
 if TYPE_CHECKING:
     from streaming.base.format import Reader

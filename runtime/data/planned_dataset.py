@@ -20,7 +20,6 @@ from runtime.data.lookahead import LookAhead, Work
 from runtime.data.mds import token_ids
 from runtime.data.ranges import Ranges, SampleRange, SourceData
 from runtime.data.shard_map import ShardMap
-from runtime.data.teacher_rows import Row, TeacherRows, stack
 from runtime.errors import DataError
 from runtime.fetching.stores import PATIENCE, Patience
 from runtime.fetching.stream import ShardStream
@@ -28,6 +27,7 @@ from runtime.fetching.worker_errors import BadSampleError
 from runtime.order.base import Ids
 from runtime.order.orders import source_orders
 from runtime.order.run_order import Cursor, RunOrder, worker_batches
+from runtime.teaching.kept_logits import Row, TeacherRows, stack
 from schemas.plan import DataPlan
 
 __all__ = [

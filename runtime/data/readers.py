@@ -14,7 +14,7 @@ from typing import NamedTuple
 from runtime.data import builtin, hub, mds
 from runtime.data.locate import FoundFile, find_files, open_unpacked
 from runtime.errors import DataError
-from schemas.data import BuiltinSource, FilesSource, HubSource, JsonlSource, MdsSource, ParquetSource, Source
+from schemas.sources import BuiltinSource, FilesSource, HubSource, JsonlSource, MdsSource, ParquetSource, Source
 
 __all__ = ["Found", "read"]
 

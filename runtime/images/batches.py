@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from runtime.data.planned_dataset import PlannedDataset
 from runtime.data.ranges import SourceData
-from runtime.data.teacher_rows import stack
-from runtime.heldout import read_rows
 from runtime.images.preparing import LABEL
 from runtime.images.sources import Pixels
+from runtime.measures.heldout import read_rows
 from runtime.steps.base import Result
+from runtime.teaching.kept_logits import stack
 from schemas.plan import ImagePlan, RunPlan
 
 __all__ = ["ImageCollator", "ImageDataset", "Labelled", "heldout_batches", "to_input"]

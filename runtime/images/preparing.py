@@ -20,8 +20,8 @@ from runtime.data.shards import write_manifest
 from runtime.errors import DataError
 from runtime.images.sources import FoundImage, Pixels, classes_of, read_images
 from runtime.steps.base import Context
-from schemas.data import MdsSource, Source
 from schemas.plan import ImagePlan
+from schemas.sources import MdsSource, Source
 
 if TYPE_CHECKING:
     from streaming import MDSWriter

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import importlib.util
 import io
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -15,8 +16,8 @@ from numpy.typing import NDArray
 from runtime.data import mds
 from runtime.data.locate import FoundFile, find_folder
 from runtime.errors import DataError
-from schemas.data import BuiltinSource, ImagesSource, MdsSource, Source
 from schemas.plan import RunPlan
+from schemas.sources import BuiltinSource, ImagesSource, MdsSource, Source
 
 __all__ = ["FoundImage", "Pixels", "classes_of", "digits_file", "image_files", "read_images"]
 
@@ -111,6 +112,10 @@ def image_files(source: ImagesSource, roots: tuple[Path, ...]) -> list[FoundFile
         raise DataError("RC401", message, "check the path, or give an absolute one")
     found: list[FoundFile] = []
     for of_class in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
+        if any(unicodedata.category(character) in {"Cc", "Cs"} for character in of_class.name):
+            # It goes into reports, terminals and pictures.
+            message = f"the name of the class folder {of_class.name!r} in {folder} is no text in UTF-8"
+            raise DataError("RC401", message, "rename it")
         files = sorted(path for path in of_class.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
         if not files:
             raise DataError(
@@ -149,7 +154,7 @@ def _digits() -> Iterator[tuple[Pixels, int]]:
 
 def _decoded(value: Any, place: str, label: str | int, size: int, channels: int) -> FoundImage:
     """An image from a file, from encoded bytes, from PIL or from an array, as pixels."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         if isinstance(value, np.ndarray):
@@ -162,6 +167,8 @@ def _decoded(value: Any, place: str, label: str | int, size: int, channels: int)
         if image.size != (size, size):
             image = image.resize((size, size), Image.Resampling.BILINEAR)
         pixels = np.asarray(image, dtype=np.uint8).reshape(size, size, channels)
+    except UnidentifiedImageError:
+        return FoundImage(place, label, None, "not an image that can be read (its bytes are of no known format)")
     except (OSError, ValueError, TypeError, SyntaxError, Image.DecompressionBombError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         return FoundImage(place, label, None, f"not an image that can be read ({reason})")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -30,7 +31,7 @@ def use(plan: RunPlan, classes: Sequence[str]) -> str:
     assert form is not None
     channels_removed = any(spec.kind == "pruning" and spec.method == "structured" for spec in plan.algorithms)
     code = "\n".join(_lines(model, form, fewer_channels=channels_removed))
-    named = f" Classes in the order of the outputs: {', '.join(classes)}." if classes else ""
+    named = f" Classes in the order of the outputs: {', '.join(map(_text, classes))}." if classes else ""
     return (
         f"```python\n{code}\n```\n\n`predict` takes pixels from 0 to 255, [batch, {form.channels}, {form.size}, {form.size}] "
         f"({'red, green, blue' if form.channels == 3 else 'grey'}; other sizes scaled bilinearly), and gives a score for each of "
@@ -112,8 +113,13 @@ def evaluation(measured: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple
         for number, of_class in enumerate(classes if len(classes) <= _MOST_CLASSES else ()):
             images = sum(table[number])
             right = f"{table[number][number] / images:.2%}" if images else "-"
-            found.append((f"{name}: class {of_class}", f"{images:,}", "", right, ""))
+            found.append((f"{name}: class {_text(of_class)}", f"{images:,}", "", right, ""))
     return ("held-out source", "images", "right untrained", "right", "nats per image"), found
+
+
+def _text(name: str) -> str:
+    """The name of a folder, which Markdown would take for HTML."""
+    return html.escape(name, quote=False)
 
 
 def limits() -> str:

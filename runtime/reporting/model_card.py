@@ -9,8 +9,8 @@ from typing import Any
 from runtime.bias.text import card_lines
 from runtime.books import mix_ends
 from runtime.reporting import classifier_card, lineage_card
-from schemas.data import SOURCE_KINDS, Source
 from schemas.plan import RunPlan
+from schemas.sources import SOURCE_KINDS, Source
 from schemas.units import format_count, format_seconds, format_tokens
 
 __all__ = ["model_card"]

@@ -15,7 +15,7 @@ from runtime.record import Record
 from runtime.reporting.data_report import Amount, DataReport, data_report
 from runtime.scoring.report import ScoreReport, score_reports
 from schemas.base import Frozen
-from schemas.plan import RunPlan, StepKind
+from schemas.plan import HOLDS_DEVICES, RunPlan, StepKind
 
 __all__ = [
     "Environment",
@@ -31,9 +31,6 @@ __all__ = [
 
 FORMAT_VERSION: Final = "1.2"
 """A minor adds, a reader refuses another major."""
-
-_HELD: Final = frozenset({"logits", "compress", "evaluate", "compare", "export"})
-"""Kinds of steps beside the training for which the run's devices are held."""
 
 
 class PlanName(Frozen):
@@ -176,13 +173,14 @@ def build_report(plan: RunPlan, records: Mapping[str, Record], environment: Envi
 
 
 def _spend(plan: RunPlan, records: Mapping[str, Record], trained: Mapping[str, Any]) -> SpendReport:
-    """The books of the training, and the steps after it, for which the devices are held too."""
+    """The books of the training, and the other steps for which the devices are held."""
     estimate, hardware, books = plan.estimate, plan.hardware, trained.get("spend")
     planned = sum(estimate.time_parts.values()) - estimate.time_parts.get("prepare", 0.0)
     usd = hours = None
     if books is not None:
-        after = sum(record.seconds for record in records.values() if record.kind in _HELD)
-        held = after / 3600 * trained.get("world_size", hardware.count)
+        others = HOLDS_DEVICES - {"train"}
+        held = sum(record.seconds for record in records.values() if record.kind in others)
+        held = held / 3600 * trained.get("world_size", hardware.count)
         usd = books["usd"] + held * hardware.usd_per_gpu_hour
         hours = books["device_seconds"] / 3600 + held
     return SpendReport(

@@ -11,7 +11,8 @@ from typing import Final, NamedTuple
 
 from runtime.data.document_table import DocumentTable
 from runtime.data.documents import Skipped, documents
-from schemas.data import MdsSource, Selection, Source
+from schemas.data import Selection
+from schemas.sources import MdsSource, Source
 
 __all__ = ["Corpus", "ScoredText", "SourceTexts", "TokenTexts", "chunks"]
 

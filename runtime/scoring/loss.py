@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 
 from runtime.errors import DataError
-from runtime.frozen import load_frozen
+from runtime.models.frozen import load_frozen
 from runtime.tokenizer import pieces
 
 if TYPE_CHECKING:

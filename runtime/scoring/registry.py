@@ -58,8 +58,8 @@ def _loss(model: Path | None) -> Scorer:
 
 
 def _loss_settings(model: Path | None) -> dict[str, Any]:
+    from runtime.models.folders import content
     from runtime.scoring.loss import MOST_TOKENS
-    from runtime.teacher import content
 
     assert model is not None
     return {"model": content(model), "window": MOST_TOKENS}

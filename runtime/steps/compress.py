@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from runtime.files import atomic_folder
+from runtime.files import atomic_folder, hash_file
 from runtime.steps.base import Context, Inputs
 from schemas.plan import RunPlan, Step
 
@@ -35,7 +35,7 @@ def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str,
 
     Returns:
         parameters, nonzero (weights that aren't zero), bytes (of the weights' files) and tokens_per_s (forward passes on this
-        machine's device), each {before, after}; techniques: by kind, what each did; folder, files.
+        machine's device), each {before, after}; techniques: by kind, what each did; folder, files with their sha256.
 
     Raises:
         RunFailed: there is no trained model (RC606), or the disk is full (RC604).
@@ -43,9 +43,9 @@ def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str,
     import torch
 
     from runtime.algorithms import facts
-    from runtime.model import load_trained
-    from runtime.model_files import write_smallest
-    from runtime.shipping import counts, in_export_dtype, load_shipped, tokens_per_s
+    from runtime.compression.shipping import counts, in_export_dtype, load_shipped, tokens_per_s
+    from runtime.models.model_files import write_smallest
+    from runtime.models.planned import load_trained
 
     plan, layout = context.plan, context.layout
     on_gpu = torch.cuda.is_available() and plan.hardware.gpu != "cpu"
@@ -65,7 +65,7 @@ def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str,
         "tokens_per_s": _change(speeds),
         "techniques": done,
         "folder": layout.compressed.name,
-        "files": sorted(path.name for path in layout.compressed.iterdir()),
+        "files": {path.name: hash_file(path) for path in sorted(layout.compressed.iterdir())},
     }
 
 
@@ -92,7 +92,7 @@ def _size_of(model: torch.nn.Module, plan: RunPlan, folder: Path) -> int:
     import shutil
 
     from runtime.files import disk_errors
-    from runtime.model_files import write_smallest
+    from runtime.models.model_files import write_smallest
 
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from runtime.retention import forgotten
+from runtime.measures.retention import forgotten
 from runtime.steps.base import Context, Inputs, Result
 from schemas.plan import RunPlan, Step, StepKind
 
@@ -75,8 +75,8 @@ def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str,
 
 def _forms(context: Context) -> Iterator[tuple[str, nn.Module]]:
     """The models that are measured, each made when it is its turn."""
-    from runtime.model import initial_model, load_trained
-    from runtime.shipping import load_shipped
+    from runtime.compression.shipping import load_shipped
+    from runtime.models.planned import initial_model, load_trained
 
     plan, layout = context.plan, context.layout
     yield "untrained", initial_model(plan, layout)
@@ -89,7 +89,7 @@ def _images(
     context: Context, prepared: dict[str, Result], device: torch.device
 ) -> tuple[dict[str, Any], list[dict[str, str]]]:
     """Loss and accuracy of each form on each source, and the trained model's table of classes; it writes nothing."""
-    from runtime.classification import confusion, measure
+    from runtime.measures.classification import confusion, measure
 
     plan = context.plan
     sources: dict[str, Any] = {name: {} for name in prepared}
@@ -111,7 +111,7 @@ def _text(
     context: Context, tokenizer: TextTokenizer, prepared: dict[str, Result], device: torch.device
 ) -> tuple[dict[str, Any], list[dict[str, str]]]:
     """Losses of each form on each source, and what the trained model writes after the prompts."""
-    from runtime.evaluation import autocast, continue_prompt, losses
+    from runtime.measures.language import autocast, continue_prompt, losses
 
     plan, cache = context.plan, context.layout.cache
     sources: dict[str, Any] = {}
@@ -137,7 +137,7 @@ def _measure(
     from torch import nn
     from tqdm import tqdm
 
-    from runtime.evaluation import autocast, nats_per_token
+    from runtime.measures.language import autocast, nats_per_token
 
     nn.Module.to(model, device)
     measured = {}
@@ -151,7 +151,7 @@ def _measure(
 
 
 def _samples(result: Result, cache: Path) -> Iterator[npt.NDArray[np.int64]]:
-    from runtime.heldout import read_samples
+    from runtime.measures.heldout import read_samples
 
     return read_samples(result.values["heldout"], result.folder, result.values["column"], cache)
 

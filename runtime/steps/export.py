@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from runtime.files import atomic_folder, hash_file
+from runtime.models.start import base_content
 from runtime.record import Record, read_record
 from runtime.reporting.mixture_plot import draw_mixture
 from runtime.reporting.model_card import model_card
-from runtime.start import base_content
 from runtime.steps.base import Context, Inputs, Result
 from schemas.plan import Step, StepKind
 
@@ -40,8 +40,8 @@ def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str,
         RunFailed: there is no trained model (RC606), or the disk is full (RC604).
     """
     from runtime.algorithms import export
-    from runtime.model_files import write_loadable
-    from runtime.shipping import in_export_dtype, load_shipped
+    from runtime.compression.shipping import in_export_dtype, load_shipped
+    from runtime.models.model_files import write_loadable
 
     plan, layout = context.plan, context.layout
     tokenizer = None if plan.tokenizer is None else _input("tokenizer", context, inputs)

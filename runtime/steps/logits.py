@@ -1,6 +1,6 @@
 """The step `logits`: frozen teachers read every train sample of a source once, and their likeliest tokens are kept.
 
-Its folder holds MDS shards with a row a sample, in the samples' order (runtime/data/teacher_rows.py), and a manifest. Rows are
+Its folder holds MDS shards with a row a sample, in the samples' order (runtime/teaching/kept_logits.py), and a manifest. Rows are
 of the mean of all teachers, softened by the recipe's temperature; so another share of the loss, another window or another
 student costs nothing, and another temperature is another folder.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from runtime.steps.base import Context, Inputs, Result
-from runtime.teacher import check_tokenizers, pins, specs_of
+from runtime.teaching.teacher import check_tokenizers, pins, specs_of
 from schemas.plan import RunPlan, Step, StepKind
 from schemas.techniques.distillation import DistillationAlgorithm
 
@@ -52,9 +52,9 @@ def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str,
     from tqdm import tqdm
 
     from runtime.data.shards import verify_prepared, write_manifest
-    from runtime.data.teacher_rows import RowWriter, folder_size
-    from runtime.evaluation import autocast
-    from runtime.teacher import load_teachers
+    from runtime.measures.language import autocast
+    from runtime.teaching.kept_logits import RowWriter, folder_size
+    from runtime.teaching.teacher import load_teachers
 
     plan, layout, spec = context.plan, context.layout, _spec(context.plan)
     prepared = _input("prepare", plan, inputs)
@@ -92,8 +92,8 @@ def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str,
 
 def _said(spec: DistillationAlgorithm, teachers: list[Any], batch: dict[str, torch.Tensor], k: int) -> Any:
     """The largest parts of what the teachers' mean says of a batch."""
-    from runtime.divergence import mixed, top_k
-    from runtime.forward import logits_of
+    from runtime.models.forward import logits_of
+    from runtime.teaching.divergence import mixed, top_k
 
     logits = mixed([logits_of(teacher, batch) for teacher in teachers], spec.loss, spec.temperature)
     return top_k(logits, k, spec.temperature)
@@ -104,8 +104,8 @@ def _batches(prepared: Result, plan: RunPlan, cache: Path) -> Iterator[dict[str,
     import numpy as np
     import torch
 
-    from runtime.heldout import read_samples
     from runtime.images.batches import heldout_batches
+    from runtime.measures.heldout import read_samples
 
     if plan.is_classifier:
         for images in heldout_batches(prepared, plan, cache, "train"):

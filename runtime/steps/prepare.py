@@ -23,8 +23,8 @@ from runtime.errors import DataError
 from runtime.images import preparing
 from runtime.steps.base import Context, Inputs, Result
 from runtime.tokenizer import TextTokenizer, load, pieces
-from schemas.data import MdsSource, Source
 from schemas.plan import Step
+from schemas.sources import MdsSource, Source
 
 __all__ = ["identity", "run"]
 

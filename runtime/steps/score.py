@@ -25,8 +25,8 @@ from runtime.scoring.samples import order_of, sample_scores
 from runtime.scoring.scores import Scores
 from runtime.steps.base import Context, Inputs, Result
 from schemas.curriculum import CurriculumPlan
-from schemas.data import MdsSource
 from schemas.plan import RunPlan, Step, StepKind
+from schemas.sources import MdsSource
 
 __all__ = ["identity", "run"]
 

@@ -19,8 +19,8 @@ from runtime.files import hash_file
 from runtime.lineage import reads_like
 from runtime.steps.base import Context, Inputs
 from runtime.tokenizer import pieces
-from schemas.data import MdsSource, Source
 from schemas.plan import RunPlan, Step
+from schemas.sources import MdsSource, Source
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

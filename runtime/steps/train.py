@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from runtime.cap_error import cap_error
 from runtime.errors import RunFailed
+from runtime.models.start import check_start, start_content
 from runtime.spend import Meter, Spend, open_books, spent_before
-from runtime.start import check_start, start_content
 from runtime.status import rank, world_size
 from runtime.steps.base import Context, Inputs
-from runtime.teacher import check_tokenizers, pins
-from runtime.teacher import flops_per_token as teacher_flops
+from runtime.teaching.teacher import check_tokenizers, pins
+from runtime.teaching.teacher import flops_per_token as teacher_flops
 from schemas.plan import RunPlan, Step
 
 if TYPE_CHECKING:
@@ -196,14 +196,17 @@ def result(
 ) -> dict[str, Any]:
     """The step's values; planned and actual tokens are compared per source in the report.
 
-    Of the FLOPs that count for `mfu`, `taught` are the teachers', per token.
+    Of the FLOPs that count for `mfu`, `taught` are the teachers', per token; other techniques add or save what the plan says.
     """
     from runtime.books import by_phase
     from runtime.checkpoint import folder_name
-    from runtime.model import flops_per_token
+    from runtime.models.planned import flops_per_token
 
     length, seconds = plan.data.sequence_length, max(progress.seconds, 1e-9)
-    flops = progress.trained_tokens / seconds * (flops_per_token(plan.model, length) + taught)
+    others = sum(cost.train_flops for cost in plan.techniques if cost.kind != "distillation") / max(
+        1, plan.budget.tokens
+    )
+    flops = progress.trained_tokens / seconds * (flops_per_token(plan.model, length) + taught + others)
     phases = by_phase(plan.data.phases, progress, length)
     return {
         "status": status,

@@ -21,9 +21,9 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from runtime import compat
-from runtime.decoder import blocks, language_model_loss, model_config
 from runtime.errors import RunError
 from runtime.load import load_plan
+from runtime.models.decoder import blocks, language_model_loss, model_config
 from runtime.optim import build_optimizer
 from runtime.status import show_error
 from runtime.tracing.fake_gpu import FakeGpu
@@ -174,7 +174,7 @@ def _with_teacher(plan: RunPlan, outputs: torch.Tensor, parts: dict[str, torch.T
     if spec is None:
         return parts
     from runtime.algorithms.distillation import distilled
-    from runtime.divergence import TopK, divergence, top_k_divergence
+    from runtime.teaching.divergence import TopK, divergence, top_k_divergence
 
     if spec.top_k is None:
         values = divergence(spec.loss, outputs, torch.empty_like(outputs, requires_grad=False), spec.temperature)

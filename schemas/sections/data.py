@@ -8,7 +8,8 @@ from pydantic import Field
 
 from schemas.base import Float, Frozen, Integer, Name
 from schemas.curriculum import CurriculumPlan
-from schemas.data import Selection, Source, Transition
+from schemas.data import Selection, Transition
+from schemas.sources import Source
 
 __all__ = ["DataPlan", "ImagePlan", "PhasePlan", "SourceShare"]
 
@@ -55,4 +56,4 @@ class DataPlan(Frozen):
     shuffle_block: Integer
     curricula: dict[Name, CurriculumPlan] = Field(description="By source; the others are read in random order.")
     selection: Selection
-    image: ImagePlan | None = Field(None, description="null: the samples are no images.")
+    image: ImagePlan | None = Field(description="null: the samples are no images.")

@@ -20,8 +20,8 @@ class EvaluationPlan(Frozen):
     max_tokens: Integer
     prompts: tuple[Text, ...]
     max_new_tokens: Integer
-    retention: tuple[Name, ...] = Field((), description="Sources of which is measured what the training forgot.")
-    bias: BiasPlan | None = None
+    retention: tuple[Name, ...] = Field(description="Sources of which is measured what the training forgot.")
+    bias: BiasPlan | None
 
 
 class CheckpointsPlan(Frozen):

@@ -56,8 +56,8 @@ class PrecisionPlan(Frozen):
     param: ParamFormat
     compute: PrecisionName
     reduce: Literal["fp32", "bf16", "fp16"]
-    norms: NormFormat = "full"
-    loss_scale: LossScalePlan | None = Field(None, description="Only where matrix products are in fp16.")
+    norms: NormFormat
+    loss_scale: LossScalePlan | None = Field(description="Only where matrix products are in fp16.")
 
 
 class ParallelismPlan(Frozen):

@@ -119,6 +119,12 @@ class Distillation(Technique):
             raise PydanticCustomError(
                 "conflict", "`distillation` names no teacher", {"fix": "distillation: {teacher: runs/big/export}"}
             )
+        if self.sampling == "one" and len(self.all_teachers) == 1:
+            raise PydanticCustomError(
+                "conflict",
+                "`sampling: one` draws one of several teachers, and there is one",
+                {"first": "teachers" if self.teachers else "teacher", "key": "sampling", "fix": "sampling: all"},
+            )
         if self.loss == "mse" and self.temperature != 1:
             raise PydanticCustomError(
                 "conflict",
@@ -143,12 +149,12 @@ class Distillation(Technique):
 class TeacherPlan(Frozen):
     """Where a teacher comes from; one of the last four is set."""
 
-    run: Name | None = Field(None, description="Id of an earlier run of the same plan.")
-    fingerprint: Text | None = Field(None, description="Of that run, so that another one is another teacher.")
-    folder: Text | None = None
-    hub: Text | None = None
-    revision: Text | None = None
-    checkpoint: Text | None = Field(None, description="Folder of another recipe's run.")
+    run: Name | None = Field(description="Id of an earlier run of the same plan.")
+    fingerprint: Text | None = Field(description="Of that run, so that another one is another teacher.")
+    folder: Text | None
+    hub: Text | None
+    revision: Text | None
+    checkpoint: Text | None = Field(description="Folder of another recipe's run.")
 
     @property
     def name(self) -> str:
@@ -164,14 +170,13 @@ class DistillationAlgorithm(Algorithm):
 
     kind: Literal["distillation"] = "distillation"
     teachers: tuple[TeacherPlan, ...] = Field(min_length=1)
-    sampling: Sampling = "all"
-    loss: Divergence = "kl"
+    sampling: Sampling
+    loss: Divergence
     temperature: Float
     weight: Fraction
-    every: Integer = 1
-    probability: Fraction = 1.0
+    every: Integer
+    probability: Fraction
     top_k: Integer | None = Field(
-        None,
         description="Predictions of a position that the steps `logits` keep; null: the teacher runs while training.",
     )
 

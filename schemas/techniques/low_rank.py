@@ -49,4 +49,4 @@ class LowRankAlgorithm(Algorithm):
     energy: Fraction | None
     parameters: Fraction | None
     targets: tuple[Text, ...] = Field(description="Names of layers inside a block, such as q_proj.")
-    hold: bool = False
+    hold: bool

@@ -66,12 +66,12 @@ class PruningAlgorithm(Algorithm):
     """
 
     kind: Literal["pruning"] = "pruning"
-    method: PruningMethod = "magnitude"
+    method: PruningMethod
     sparsity: Fraction
-    initial: Fraction = 0.0
-    schedule: Literal["cubic", "linear", "oneshot", "hold"] = "cubic"
+    initial: Fraction
+    schedule: Literal["cubic", "linear", "oneshot", "hold"]
     scope: Literal["layer", "global"]
-    norm: Literal["l1", "l2"] = "l1"
-    targets: Literal["all", "mlp", "attention"] = "all"
-    exclude: tuple[Text, ...] = ()
+    norm: Literal["l1", "l2"]
+    targets: Literal["all", "mlp", "attention"]
+    exclude: tuple[Text, ...]
     interval_steps: Integer = Field(ge=1)

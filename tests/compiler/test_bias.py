@@ -97,10 +97,10 @@ def test_limits_are_no_part_of_the_identity(tmp_path: Path) -> None:
     ("said", "message", "help_"),
     [
         ("{}", "the comparison needs a reference: no technique of this run makes", "bias: {against: runs/base/export}"),
-        ("start", "this run begins with random weights", "against: runs/base/export"),
-        ("uncompressed", "no technique of this run makes the finished model smaller", "against: runs/base/export"),
-        ("previous", "there is no run before this one", "against: runs/base/export"),
-        ("prevoius", "there is no earlier run `prevoius`", "against: previous"),
+        ("start", "this run begins with random weights", "bias: runs/base/export"),
+        ("uncompressed", "no technique of this run makes the finished model smaller", "bias: runs/base/export"),
+        ("previous", "there is no run before this one", "bias: runs/base/export"),
+        ("prevoius", "there is no earlier run `prevoius`", "bias: previous"),
         (
             "{against: a/x, classes: labels}",
             "causal_lm has no classes of the kind `labels`",

@@ -15,7 +15,7 @@ from compiler.job.load_plan import is_plan, load_plan
 from compiler.render.diff import render_diff
 from schemas.diagnostics import DiagnosticsError
 from schemas.fingerprint import fingerprint, resume_key
-from schemas.plan import RunPlan
+from schemas.plan import FORMAT_VERSION, RunPlan
 from tests.factory import tiny_plan
 from tests.recipes import MINIMAL, plan_text
 
@@ -271,7 +271,10 @@ def test_load_plan_reads_file_and_folder(tmp_path: Path) -> None:
     [
         (lambda text: text[: len(text) // 2], "RC605"),
         (lambda text: text.replace("lr: 0.003", "lr: 0.03"), "was edited"),
-        (lambda text: text.replace('format_version: "1.0"', 'format_version: "2.0"'), "format version '2.0'"),
+        (
+            lambda text: text.replace(f'format_version: "{FORMAT_VERSION}"', 'format_version: "99.0"'),
+            "format version '99.0'",
+        ),
         (lambda text: text.replace("seed: 17", "seed: 17\nunknown: 1"), "unknown: Extra inputs"),
         (lambda _: "a: [1", "not valid YAML"),
         (lambda _: "a: 1\na: 2", r"not valid YAML \(line 2\)"),

@@ -12,8 +12,8 @@ from compiler.frontend.resolve import resolve
 from compiler.frontend.sequence import runs_of
 from compiler.frontend.spans import RecipeError, SpanIndex
 from compiler.frontend.validate import validate
+from compiler.lineage.sequence import Planned, together
 from compiler.render.diagnostics import render
-from compiler.sequence import Planned, together
 from schemas.codes import CATALOGUE
 from schemas.diagnostics import Diagnostic
 from tests.recipes import ROOT

@@ -296,7 +296,7 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "evaluation.bias.buckets": ("evaluation.bias={against: a/x, buckets: 7}",),
     "evaluation.bias.convention": ("evaluation.bias={against: a/x, convention: repo}",),
     "evaluation.bias.zero_rate": ("evaluation.bias={against: a/x, zero_rate: error}",),
-    "evaluation.bias.epsilon": ("evaluation.bias={against: a/x, epsilon: 1e-6}",),
+    "evaluation.bias.epsilon": ("evaluation.bias={against: a/x, zero_rate: epsilon, epsilon: 1e-6}",),
     "evaluation.bias.replicates": (
         "sequence=[{name: a}, {name: b, evaluation: {bias: {against: a/x, replicates: [a]}}}]",
     ),
@@ -353,8 +353,9 @@ BEFORE: dict[str, tuple[str, ...]] = {
     },
     **{
         f"evaluation.bias.{key}": ("evaluation.bias=a/x",)
-        for key in ("against", "classes", "buckets", "convention", "zero_rate", "epsilon", "max_cev", "max_sde")
+        for key in ("against", "classes", "buckets", "convention", "zero_rate", "max_cev", "max_sde")
     },
+    "evaluation.bias.epsilon": ("evaluation.bias={against: a/x, zero_rate: epsilon}",),
     "evaluation.bias.replicates": ("sequence=[{name: a}, {name: b, evaluation: {bias: a/x}}]",),
     "model.start.run": (TWO_RUNS,),
     "model.start.folder": SIZES,

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from runtime.layout import Layout
 from runtime.steps import prepare, tokenizer
 from runtime.steps.base import Context, Result
-from schemas.data import Source
 from schemas.plan import RunPlan
+from schemas.sources import Source
 from tests.factory import tiny_plan
 
 VOCAB_SIZE = 300

@@ -9,7 +9,7 @@ import torch
 
 from runtime import checkpoint
 from runtime.checkpoint import Progress
-from runtime.model import build_untrained
+from runtime.models.planned import build_untrained
 from runtime.steps.base import Context, Inputs, Result
 from schemas.fingerprint import fingerprint, resume_key
 from tests.runtime.corpus import context_of, plan_of, run_prepare, run_tokenizer, write_files

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from runtime.classification import confusion, measure, predictions
-from runtime.classifier import build_resnet
-from runtime.model import flops_per_token, load_trained
+from runtime.measures.classification import confusion, measure, predictions
+from runtime.models.classifier import build_resnet
+from runtime.models.planned import flops_per_token, load_trained
 from runtime.steps import evaluate, export
 from runtime.steps.base import Context, Inputs, Result
 from schemas.plan import RunPlan

@@ -11,10 +11,10 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from runtime.algorithms import facts
+from runtime.compression.rounded_layers import plain_model
+from runtime.compression.shipping import counts, in_export_dtype, load_shipped, tokens_per_s
 from runtime.errors import RunFailed
 from runtime.record import Record, is_present
-from runtime.rounded_layers import plain_model
-from runtime.shipping import counts, in_export_dtype, load_shipped, tokens_per_s
 from runtime.steps import compress, evaluate, export
 from runtime.steps.base import Context, Inputs, Result
 from schemas.plan import Step
@@ -71,13 +71,19 @@ def test_counts_and_sizes_are_those_of_the_files(run: tuple[Context, Inputs, dic
     assert sorted(values["files"]) == sorted(path.name for path in context.layout.compressed.iterdir())
 
 
-def test_a_missing_file_is_made_anew(run: tuple[Context, Inputs, dict[str, Any]]) -> None:
-    """The executor reuses the result only while all of its files are there."""
+def test_a_missing_or_damaged_file_is_made_anew(run: tuple[Context, Inputs, dict[str, Any]]) -> None:
+    """The executor reuses the result only while all of its files are what they were."""
     context, _, values = run
     record = Record(kind="compress", key="5" * 64, inputs={}, seconds=1.0, reused=False, values=values)
     assert is_present(STEP, record, context.layout)
     gone = record.model_copy(update={"values": {**values, "files": [*values["files"], "gone.safetensors"]}})
     assert not is_present(STEP, gone, context.layout)
+    weights = context.layout.compressed / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert not is_present(STEP, record, context.layout)
+    weights.write_bytes(whole)
+    assert is_present(STEP, record, context.layout)
 
 
 def test_what_is_measured_and_exported_is_what_is_shipped(run: tuple[Context, Inputs, dict[str, Any]]) -> None:

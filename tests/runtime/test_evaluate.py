@@ -11,11 +11,11 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from runtime import evaluation
 from runtime.data.shards import ShardWriter
 from runtime.errors import DataError
-from runtime.heldout import read_samples
-from runtime.model import build_untrained, load_trained
+from runtime.measures import language as evaluation
+from runtime.measures.heldout import read_samples
+from runtime.models.planned import build_untrained, load_trained
 from runtime.steps import evaluate
 from runtime.steps.base import Context, Inputs
 from runtime.tokenizer import load

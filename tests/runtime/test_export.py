@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from runtime.model import load_trained
+from runtime.models.planned import load_trained
 from runtime.record import Record, write_record
 from runtime.reporting.model_card import model_card
 from runtime.steps import export

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from runtime.lion import DecoupledLionW
-from runtime.model import build_untrained
+from runtime.models.planned import build_untrained
 from runtime.optim import build_optimizer, build_schedule, multiplier, parameter_groups
 from schemas.plan import OptimizerPlan, SchedulePlan
 from tests.runtime.training_case import plan_of

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from runtime import build, checkpoint, precision
 from runtime.errors import RunFailed
-from runtime.model import build_untrained, load_trained
+from runtime.models.planned import build_untrained, load_trained
 from schemas.plan import PrecisionPlan, RunPlan
 from tests.runtime.interruption import interrupted_after
 from tests.runtime.training_case import layout_of, metrics, plan_of, train
@@ -22,7 +22,7 @@ from tests.runtime.training_case import layout_of, metrics, plan_of, train
 GPT2 = {"family": "gpt2", "num_parameters": 27_040, "num_embedding_parameters": 18_432}
 CLIPPING = [{"kind": "gradient_clipping", "window": {"start_token": 0, "end_token": 3072}, "clipping": "norm",
              "threshold": 0.1}]  # fmt: skip
-FP8 = PrecisionPlan(param="fp32", compute="fp8", reduce="fp32")
+FP8 = PrecisionPlan(param="fp32", compute="fp8", reduce="fp32", norms="full", loss_scale=None)
 
 
 def logits(model: torch.nn.Module) -> torch.Tensor:
@@ -38,7 +38,7 @@ def weights_of(plan: RunPlan, folder: Path) -> dict[str, torch.Tensor]:
 
 def test_names_of_the_formats() -> None:
     """fp8 is bf16 with other linear layers; FSDP gathers in the format of products and keeps buffers exact."""
-    names = {c: precision.composer_precision(PrecisionPlan(param="fp32", compute=c, reduce="fp32"), on_gpu=True)
+    names = {c: precision.composer_precision(FP8.model_copy(update={"compute": c}), on_gpu=True)
              for c in ("fp32", "bf16", "fp16")}  # fmt: skip
     assert names == {"fp32": "fp32", "bf16": "amp_bf16", "fp16": "amp_fp16"}
     assert precision.fsdp_mixed_precision(FP8) == {

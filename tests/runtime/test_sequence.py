@@ -12,7 +12,7 @@ import torch
 from runtime import lineage
 from runtime.cap_error import cap_error
 from runtime.load import load_plan
-from runtime.model import initial_model, load_trained
+from runtime.models.planned import initial_model, load_trained
 from runtime.spend import Meter, Spend, read_spend, spent_before
 from runtime.steps import tokenizer
 from runtime.steps.base import Context

@@ -18,7 +18,7 @@ from runtime.cap_error import cap_error
 from runtime.checkpoint import Progress, save
 from runtime.errors import RunFailed
 from runtime.execute import execute
-from runtime.model import load_trained
+from runtime.models.planned import load_trained
 from runtime.spend import Meter, Spend, open_books, read_spend
 from schemas.fingerprint import fingerprint, resume_key
 from schemas.plan import RunPlan

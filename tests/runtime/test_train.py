@@ -14,8 +14,11 @@ from typing import Any
 import pytest
 import torch
 
+from runtime.checkpoint import Progress
 from runtime.errors import DataError, RunFailed
-from runtime.model import load_trained
+from runtime.models.planned import flops_per_token, load_trained
+from runtime.steps.train import result
+from schemas.forecast import TechniqueCost
 from schemas.plan import RunPlan
 from tests.runtime.interruption import interrupted_after
 from tests.runtime.training_case import HELDOUT, LENGTH, layout_of, metrics, plan_of, prepared, start, train
@@ -234,3 +237,20 @@ def test_trackers_write_into_the_runs_folder(tmp_path: Path) -> None:
     run = layout_of(plan, tmp_path).run
     assert list((run / "tensorboard").rglob("events.out.tfevents*"))
     assert (run / "mlflow.db").stat().st_size > 0
+
+
+def test_mfu_counts_what_techniques_add_and_save() -> None:
+    """As the plan's estimate does: of adapters 2 of 6 N are saved, a teacher's forward pass is added."""
+    plan = plan_of(2)
+    progress = Progress(step=2, tokens=100, trained_tokens=100, seconds=1.0, initial_loss=1.0, loss=1.0, samples={})
+    whole = flops_per_token(plan.model, plan.data.sequence_length)
+    saved = TechniqueCost(
+        kind="lora", train_flops=-0.25 * whole * plan.budget.tokens, once_flops=0, memory_bytes=0, hours=0, usd=0
+    )
+    taught = saved.model_copy(update={"kind": "distillation", "train_flops": 1e30})  # counted by what was really taught
+    dense, adapted, learnt = (
+        result(plan.model_copy(update={"techniques": costs}), progress, "finished", None, 1, said)["mfu"]
+        for costs, said in (((), 0.0), ((saved,), 0.0), ((taught,), 0.5 * whole))
+    )
+    assert adapted == pytest.approx(0.75 * dense)
+    assert learnt == pytest.approx(1.5 * dense)

@@ -1,4 +1,4 @@
-"""Bytes that one micro-batch leaves on a device until its backward pass: blocks and loss, as runtime/model.py builds them.
+"""Bytes that one micro-batch leaves on a device until its backward pass: blocks and loss, as runtime/models/ builds them.
 
 Each coefficient is a sum over the tensors that autograd keeps, operator by operator, in Hugging Face's llama and gpt2
 (transformers 4.57) under Composer's autocast and torch 2.7. `recipec plan --trace` runs the same model on fake tensors and
@@ -116,7 +116,7 @@ class Activations:
 
 
 def counted(w: Workload) -> bool:
-    """Whether a workload's model is the one of runtime/model.py, on devices that each hold all of its layers."""
+    """Whether a workload's model is the one of runtime/models/planned.py, on devices that each hold all of its layers."""
     layout = w.layout
     return w.stack == "composer" and not w.fused_norm and layout.tensor == layout.pipeline == layout.context == 1
 

@@ -34,7 +34,7 @@ class Speed:
 
     Args:
         tokens_per_s_per_gpu, low, high: trained tokens per second, and the interval that holds nine runs of ten.
-        mfu: 6 N + 12 L h s FLOPs per token over the dense peak of the compute format.
+        mfu: 6 N + 12 L h s FLOPs per token, with what techniques add or save, over the dense peak of the compute format.
         seconds: parts of one optimizer step (matmul, attention, pointwise, loss, recompute, communication, bubble, optimizer,
             overhead), which sum to its length.
         method: what the figure rests on.
@@ -101,7 +101,8 @@ def speed(w: Workload, *, measured_mfu: float | None = None, site: Site | None =
     parts = _with_extra(w, step_parts(work_of(w), rates_of(w, factors()))).as_dict()
     tokens = w.tokens_per_step / w.layout.devices
     flops = model_flops_per_token(w) / peak_rate(w)
-    ideal = tokens * flops * (1 + _extra_share(w) - _frozen_share(w))
+    flops *= 1 + _extra_share(w) - _frozen_share(w)  # what the run really needs, as the runtime counts it
+    ideal = tokens * flops
     if w.device.is_cpu:
         parts = _scaled(parts, ideal / _MFU_CPU)
     if measured_mfu is not None:

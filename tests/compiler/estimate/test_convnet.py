@@ -1,4 +1,4 @@
-"""Closed forms of residual networks against published counts; the built networks are in tests/runtime/test_classifier.py."""
+"""Closed forms of residual networks against published counts; the built ones: tests/runtime/models/test_classifier.py."""
 
 from __future__ import annotations
 
@@ -75,3 +75,11 @@ def test_speed_is_of_the_right_order() -> None:
         < speed_of(step(devices=16, nodes=2)).seconds["communication"]
     )
     assert speed_of(step(), 0.1).mfu == pytest.approx(0.1)
+
+
+def test_a_teacher_takes_time_at_a_measured_mfu_too() -> None:
+    """Its FLOPs count, so a third more of them takes a third more time."""
+    own = 6.0 * count(standard(50)).macs
+    plain, taught = (speed_of(step(extra_flops=extra), 0.1) for extra in (0.0, own / 3))
+    assert taught.mfu == pytest.approx(plain.mfu) == pytest.approx(0.1)
+    assert taught.tokens_per_s_per_gpu == pytest.approx(0.75 * plain.tokens_per_s_per_gpu)

@@ -183,7 +183,7 @@ def test_a_wrong_value_of_a_variable_shows_both_places(tmp_path: Path) -> None:
 
 def test_names_from_other_trainers_lead_to_keys_that_exist() -> None:
     """No advice of the table is stale, and none stands in the way of a key of ours at the top level."""
-    paths = {path for found in homes().values() for path in found} | {"extends", "variables"}
+    paths = {path for found in homes().values() for path in found} | {"extends", "variables", "sequence"}
     assert set(RENAMED.values()) <= paths
     assert not (set(RENAMED) | set(GONE)) & paths
 

@@ -97,7 +97,9 @@ def test_a_layout_that_is_simpler_but_not_the_fastest_is_not_called_the_fastest(
     assert why((Choice(w, 101.0), Choice(w, 100.0)), 2).endswith("1.0% slower")
 
 
-@pytest.mark.parametrize("technique", ["compression=[{kind: pruning, scope: global}]", "training.gradient_clipping={kind: value}"])
+@pytest.mark.parametrize(
+    "technique", ["compression=[{kind: pruning, scope: global}]", "training.gradient_clipping={kind: value}"]
+)
 def test_techniques_on_whole_weights_are_not_sharded(technique: str, tmp_path: Path) -> None:
     """Pruning ranks all layers together and clipping by value sees whole gradients: one copy a device, or a finding."""
     changes = ("model.size=1B", technique)

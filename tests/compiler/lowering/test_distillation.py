@@ -101,7 +101,8 @@ def test_an_ensemble_costs_all_of_them_or_the_mean(tmp_path: Path) -> None:
     assert extra[0] == extra[1] == pytest.approx(4 * (2 * big + size), rel=0.01)
     assert plain.estimate.step_parts["matmul"] < one.estimate.step_parts["matmul"] < every.estimate.step_parts["matmul"]
     assert spec_of(every).sampling == "all"
-    assert spec_of(plan_text(SMALL + "distillation: {teachers: [big], sampling: one}\n", tmp_path)).sampling == "all"
+    (alone,) = compile_text(SMALL + "distillation: {teachers: [big], sampling: one}\n", tmp_path).findings
+    assert alone.help == "sampling: all"
     reason = every.provenance["algorithms[0]"].reason
     assert "away not at hand: taken to be as large as the student" in reason
 
@@ -206,6 +207,9 @@ def test_kept_logits_take_no_teacher_into_the_training(tmp_path: Path) -> None:
     assert steps["logits-code"].inputs == ("tokenizer", "prepare-code")
     assert {"logits-code", "logits-prose"} <= set(steps["train"].inputs)
     assert steps["logits-code"].seconds > steps["logits-prose"].seconds > 0
+    read = sum(step.seconds for step in kept.steps if step.kind == "logits")
+    bare = kept.training.steps * sum(kept.estimate.step_parts.values())
+    assert kept.estimate.time_parts["training"] == pytest.approx(bare + read)  # so that its dollars count
     assert kept.estimate.memory_parts.get("techniques", 0) == 0 < live.estimate.memory_parts["techniques"]
     assert kept.estimate.step_parts["matmul"] < live.estimate.step_parts["matmul"]
     assert spec_of(kept).row_bytes(2048) == 32 * 4 + 4

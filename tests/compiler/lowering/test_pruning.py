@@ -241,3 +241,18 @@ def test_a_run_from_factors_keeps_them(tmp_path: Path) -> None:
 def test_layers_of_a_family_have_their_shapes(tmp_path: Path) -> None:
     """All weights of llama's blocks but the norms."""
     assert sum(layer.weights for layer in body_layers(plan_text(LLAMA, tmp_path).model)) == BODY
+
+
+@pytest.mark.parametrize("method", ["magnitude", "structured"])
+def test_factors_of_a_pruned_start_are_refused(tmp_path: Path, method: str) -> None:
+    """The product of factors has no zeros, so what an earlier run pruned would come back; the other order is fine."""
+    first = f"sequence.prune.compression=[{{kind: pruning, method: {method}}}]"
+    assert codes(tmp_path, RUNS, first, "sequence.after.compression=[{kind: low_rank, rank: 4}]") == [
+        (
+            "RC203",
+            "sequence[2].compression[0].kind",
+            "low_rank in the run before, and `kind: pruning` here: factors are pruned like any weights",
+        )
+    ]
+    thin = "sequence.prune.compression=[{kind: low_rank, rank: 4}]"
+    compile_text(RUNS, tmp_path, thin, "sequence.after.compression=[{kind: pruning}]").expect()

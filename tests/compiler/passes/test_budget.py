@@ -118,7 +118,9 @@ def test_demand_makes_models_smaller_and_longer_trained(tmp_path: Path) -> None:
         ]
         assert sizes == sorted(sizes, reverse=True)
         assert len(set(sizes)) == 3
-    assert sizes[-1] < plan(tmp_path, "{match_chinchilla: 3B, inference: {requests: 10B}}").law_budget.optimal_parameters
+    assert (
+        sizes[-1] < plan(tmp_path, "{match_chinchilla: 3B, inference: {requests: 10B}}").law_budget.optimal_parameters
+    )
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,9 @@ def test_fp16_has_a_scale_and_the_others_none(tmp_path: Path) -> None:
 )
 def test_bytes_of_a_parameter(param: ParamFormat, optimizer: OptimizerKind, expected: int) -> None:
     """Weights, gradients and two moments: 4 + 4 + 8 = 16 with Adam (card 6.1), half of it in pure bf16."""
-    numbers = numerics_of(PrecisionPlan(param=param, compute="bf16", reduce="fp32"), optimizer)
+    numbers = numerics_of(
+        PrecisionPlan(param=param, compute="bf16", reduce="fp32", norms="full", loss_scale=None), optimizer
+    )
     assert numbers.weight_bytes + numbers.gradient_bytes + numbers.optimizer_bytes == expected
 
 

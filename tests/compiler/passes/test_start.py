@@ -11,7 +11,7 @@ import pytest
 from compiler.explain import explain_value
 from compiler.frontend.spans import SpanIndex
 from schemas.diagnostics import Diagnostic, Severity
-from tests.compiler.test_pretrained import GPT2, SMOLLM2, folder_with
+from tests.compiler.lineage.test_pretrained import GPT2, SMOLLM2, folder_with
 from tests.recipes import compile_text, plan_text
 
 DATA = """\

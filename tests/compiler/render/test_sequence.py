@@ -16,7 +16,7 @@ from compiler.render.plan import render_plan
 from compiler.render.sequence import rows
 from compiler.render.visible import cells
 from schemas.plan import RunPlan
-from tests.compiler.test_sequence import SHARED, THREE
+from tests.compiler.lineage.test_sequence import SHARED, THREE
 from tests.recipes import compile_text, plan_text
 
 

@@ -11,8 +11,8 @@ import torch
 
 from runtime.bias.metrics import cev, changes, exemplars, sde
 from runtime.bias.rates import confusion, mean_rates, rates
-from runtime.classification import predictions
-from runtime.model import load_trained
+from runtime.measures.classification import predictions
+from runtime.models.planned import load_trained
 from runtime.steps import compare
 from runtime.steps.base import Context
 from schemas.fingerprint import fingerprint, resume_key

@@ -14,7 +14,7 @@ from runtime.bias.language import heldout_batches, likeliest, token_counts
 from runtime.bias.metrics import cev, changes, sde
 from runtime.bias.rates import confusion, rates
 from runtime.errors import DataError, RunFailed
-from runtime.model import build_untrained, load_trained
+from runtime.models.planned import build_untrained, load_trained
 from runtime.preflight import preflight
 from runtime.steps import compare
 from runtime.steps.base import Context, Inputs

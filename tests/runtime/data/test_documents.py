@@ -25,7 +25,8 @@ from runtime.data.identity import checked_hash, content_hash
 from runtime.data.locate import expand, find_files
 from runtime.errors import DataError
 from runtime.files import mark_cache
-from schemas.data import Selection, Source
+from schemas.data import Selection
+from schemas.sources import Source
 
 
 def source_from(**fields: Any) -> Source:

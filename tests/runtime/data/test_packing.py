@@ -34,7 +34,9 @@ class Written:
 
 def splits(holdout: float, max_tokens: int = 1000) -> tuple[Splits, Written, Written]:
     """Splits of samples of 4 tokens into two lists."""
-    evaluation = EvaluationPlan(holdout=holdout, interval_steps=1, max_tokens=max_tokens, prompts=(), max_new_tokens=1)
+    evaluation = EvaluationPlan(
+        holdout=holdout, interval_steps=1, max_tokens=max_tokens, prompts=(), max_new_tokens=1, retention=(), bias=None
+    )
     train, heldout = Written(), Written()
     return Splits(evaluation, 4, "uint16", two_bytes_each, train=train, heldout=heldout), train, heldout
 

@@ -18,7 +18,7 @@ from runtime.data.shards import ShardWriter, verify_prepared, write_manifest
 from runtime.errors import DataError, RunFailed
 from runtime.fetching.shard_index import open_shards
 from runtime.steps.base import Result
-from schemas.data import MdsSource
+from schemas.sources import MdsSource
 from tests.runtime.corpus import context_of, plan_of, run_prepare, run_tokenizer, words, write_files
 from tests.runtime.ports import free_port, wait_for
 

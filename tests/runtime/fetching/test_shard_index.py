@@ -13,7 +13,7 @@ import pytest
 from runtime.data.mds import read_index
 from runtime.errors import DataError
 from runtime.fetching.shard_index import open_shards
-from schemas.data import MdsSource
+from schemas.sources import MdsSource
 
 
 @pytest.fixture

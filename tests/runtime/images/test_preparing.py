@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -268,3 +269,18 @@ def test_identity_is_what_the_samples_depend_on(tmp_path: Path) -> None:
     assert key() != base
     digits = plan_of(sources=DIGITS)
     assert "digits" in json.dumps(prepare.identity(digits.steps[0], Context(digits, layout_of(digits, tmp_path)), {}))
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9", b"two\nlines", b"red\x1b[31m"])
+def test_a_class_whose_name_is_no_text_is_refused(name: bytes, tmp_path: Path) -> None:
+    """Bytes that aren't UTF-8 can't be written down, and control codes would act on terminals; other signs are fine."""
+    fine = photos(tmp_path, {"a b <c> $x_1$": 2, "Кот 猫": 2})
+    plan = plan_of(model=resnet(num_classes=3, channels=3), sources=fine)
+    assert classes_of(plan, (tmp_path,))[:2] == ("a b <c> $x_1$", "Кот 猫")
+    folder = bytes(tmp_path / "photos") + b"/" + name
+    os.mkdir(folder)
+    with open(folder + b"/1.png", "wb") as file:
+        Image.fromarray(colours(8)).save(file, "PNG")
+    with pytest.raises(DataError, match="is no text in UTF-8") as caught:
+        classes_of(plan, (tmp_path,))
+    str(caught.value).encode()

@@ -32,7 +32,8 @@ from runtime.scoring import corpus, local
 from runtime.scoring.job import ScoringJob
 from runtime.scoring.registry import settings
 from runtime.scoring.scores import Scores
-from schemas.data import FilesSource, Selection
+from schemas.data import Selection
+from schemas.sources import FilesSource
 
 if __name__ == "__main__":
     root, table, processes = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])

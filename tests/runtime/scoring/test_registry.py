@@ -72,7 +72,7 @@ def test_loss_is_the_models_own(tmp_path: Path) -> None:
     import torch
     from tokenizers import Tokenizer
 
-    from runtime.frozen import load_frozen
+    from runtime.models.frozen import load_frozen
     from runtime.scoring.loss import LossScorer
 
     folder = write_model(tmp_path / "model", 3)

@@ -299,3 +299,20 @@ def test_nine_of_ten_published_runs_lie_in_their_interval(
         total += weight
 
     assert inside / total > 0.9
+
+
+def test_mfu_counts_what_the_run_needs() -> None:
+    """A teacher's forward pass adds to it, frozen weights take 2 of 6 N; a measured figure is the one that comes back."""
+    plain, need = _step(), model_flops_per_token(_step())
+    taught = replace(plain, extra_flops_per_token=need / 3)
+    frozen = replace(plain, numerics=replace(plain.numerics, trainable=0.0))
+    share = 1 - 2 * plain.shape.active_parameters / need
+    for w, factor in ((plain, 1.0), (taught, 4 / 3), (frozen, share)):
+        found = speed(w)
+        assert found.mfu == pytest.approx(
+            found.tokens_per_s_per_gpu / speed(plain).tokens_per_s_per_gpu * factor * speed(plain).mfu
+        )
+        assert speed(w, measured_mfu=0.4).mfu == pytest.approx(0.4)
+    assert speed(taught, measured_mfu=0.4).tokens_per_s_per_gpu == pytest.approx(
+        0.75 * speed(plain, measured_mfu=0.4).tokens_per_s_per_gpu
+    )
