@@ -79,7 +79,7 @@ __all__ = [
     "TrainingPlan",
 ]
 
-FORMAT_VERSION = "1.3"
+FORMAT_VERSION = "2.0"
 """major.minor: a reader ignores a newer minor and refuses another major."""
 
 StepKind = Literal["tokenizer", "prepare", "score", "logits", "train", "compress", "evaluate", "compare", "export"]

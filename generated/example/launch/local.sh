@@ -10,7 +10,7 @@
 # Arguments are handed to the runtime.
 set -euo pipefail
 
-NAME=quickstart-ca886519
+NAME=quickstart-76a57067
 JOB="${RECIPEC_JOB:-$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)}"
 if [[ ! -f "$JOB/plan.yaml" ]]; then
   echo "error[RC605]: no plan.yaml in '$JOB'" >&2
