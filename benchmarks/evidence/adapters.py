@@ -38,8 +38,8 @@ def _arms(seed: int) -> Mapping[str, Recipe]:
 
 def _measure(finished: Finished) -> dict[str, float]:
     return {
-        "learnt (code)": finished.loss("code", "start") - finished.loss("code"),
-        "forgotten (prose)": finished.loss("prose") - finished.loss("prose", "start"),
+        "learnt (code)": finished.loss("code", "untrained") - finished.loss("code"),
+        "forgotten (prose)": finished.loss("prose") - finished.loss("prose", "untrained"),
     }
 
 

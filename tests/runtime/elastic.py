@@ -122,7 +122,12 @@ def prepared(plan: RunPlan, folder: Path) -> dict[str, Result]:
         "tokenizer": Result("tokenizer", "0" * 64, cache / "tokenizer", {"vocab_size": VOCAB, "eos_token_id": 0})
     }
     for number, (name, size) in enumerate(json.loads((folder / "sizes.json").read_text()).items()):
-        values: dict[str, Any] = {"source": name, "train": split("train", size), "heldout": split("heldout", _HELDOUT)}
+        values: dict[str, Any] = {
+            "source": name,
+            "column": COLUMN,
+            "train": split("train", size),
+            "heldout": split("heldout", _HELDOUT),
+        }
         store = folder / "store" / name
         if store.exists():
             values["content_sha256"] = hashlib.sha256((store / "index.json").read_bytes()).hexdigest()

@@ -247,7 +247,7 @@ def test_a_saved_hugging_face_data_set(tmp_path: Path) -> None:
 def test_a_hub_that_is_out_of_reach(tmp_path: Path) -> None:
     """Offline, a data set of the hub is a failure of the environment, with what to do instead."""
     code = (
-        "from runtime.data import hub; from runtime.errors import RunError; from schemas.data import HubSource\n"
+        "from runtime.data import hub; from runtime.errors import RunError; from schemas.sources import HubSource\n"
         "try: hub.hub_identity(HubSource(hf='nobody/nothing'), offline=True)\n"
         "except RunError as error: print(error.code, error.exit_code, error.message, error.remedy)"
     )
