@@ -141,15 +141,16 @@ def test_low_norms_are_in_the_format_of_products(monkeypatch: pytest.MonkeyPatch
     precision.convert_model(model, formats)
     assert sum(isinstance(module, LPLayerNorm) for module in model.modules()) == 3
     assert list(model.state_dict()) == list(plain.state_dict())
-    # Composer asks whether autocast is on without saying where, which torch answers for CUDA.
-    monkeypatch.setattr(torch, "is_autocast_enabled", lambda *_: True)
-    outputs = []
-    for each in (model, plain):
-        with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
-            outputs.append(cast("Any", each).transformer.ln_f(torch.randn(2, 32, generator=torch.manual_seed(1))))
+    with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
+        # Composer asks whether autocast is on without saying where, which torch answers for CUDA. Patched only inside: torch
+        # puts back what it finds on the way in, and would leave autocast on for every later test of the process.
+        monkeypatch.setattr(torch, "is_autocast_enabled", lambda *_: True)
+        states = torch.randn(2, 32, generator=torch.manual_seed(1))
+        outputs = [cast("Any", each).transformer.ln_f(states) for each in (model, plain)]
+        monkeypatch.undo()
     assert [output.dtype for output in outputs] == [torch.bfloat16, torch.float32]
     torch.testing.assert_close(outputs[0].float(), outputs[1], atol=0.02, rtol=0.01)
-    monkeypatch.undo()
+    assert not torch.is_autocast_enabled("cpu")
     with torch.no_grad():
         assert torch.equal(logits(model), logits(plain))
     with pytest.raises(RunFailed, match="no LayerNorm or GroupNorm"):
