@@ -49,7 +49,7 @@ thead th { font-weight: 600; border-bottom-color: var(--line); white-space: nowr
 tbody th { font-weight: 400; white-space: nowrap; }
 tbody th.indent { padding-left: 16px; color: var(--soft); }
 tbody th.group { font-size: 13px; color: var(--soft); padding-top: 16px; border-bottom-color: var(--line); }
-td.n, th.n { text-align: right; white-space: nowrap; }
+td.n, th.n { text-align: right; min-width: 88px; }
 td.none { color: var(--soft); }
 footer { color: var(--soft); font-size: 13px; overflow-wrap: anywhere; }
 @media (max-width: 780px) { .two { grid-template-columns: minmax(0, 1fr); } }
