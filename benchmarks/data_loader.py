@@ -55,11 +55,11 @@ def _plan(counts: dict[str, int], length: int) -> DataPlan:
 
 def _write(folder: Path, counts: dict[str, int], length: int) -> None:
     """Real shards of random tokens."""
-    from runtime.data.shards import ShardWriter
+    from runtime.data.shards import SampleWriter
 
     rng = np.random.default_rng(0)
     for name, count in counts.items():
-        with ShardWriter(folder / name, dtype="uint16", sequence_length=length) as writer:
+        with SampleWriter(folder / name, dtype="uint16", sequence_length=length) as writer:
             for _ in range(count):
                 writer.write(rng.integers(0, _VOCAB, length, dtype=np.uint16))
 

@@ -19,14 +19,12 @@ from compiler.estimate.cost import (
     score_seconds,
     startup_seconds,
 )
+from compiler.estimate.workload import OPTIMIZER_STATES
 from schemas.plan import HOLDS_DEVICES, EvaluationPlan
 from schemas.sources import MdsSource
-from schemas.training import OptimizerKind
 
 __all__ = ["Costs", "Saving", "costs_of", "saving_of"]
 
-# Numbers that each optimizer keeps of a parameter.
-_STATES: Final[dict[OptimizerKind, int]] = {"adamw": 2, "decoupled_adamw": 2, "decoupled_lionw": 1, "sgd": 1}
 # Training a byte-level BPE counts words on all cores, 4 MB in 5 s on 2 busy ones, and merges on one.
 _BPE_BYTES_PER_CORE_SECOND: Final = 0.4e6
 _MOST_BPE_BYTES_PER_SECOND: Final = 4e6
@@ -95,7 +93,7 @@ def saving_of(draft: Draft, step_seconds: float, interval_steps: int) -> Saving:
     learnt = (f.trainable_parameters for f in draft.fragments if f.trainable_parameters is not None)
     size = checkpoint_bytes(
         min(learnt, default=draft.model.num_parameters),
-        _STATES[draft.training.optimizer.kind],
+        OPTIMIZER_STATES[draft.training.optimizer.kind],
         draft.model.num_parameters * sum(a.kind == "ema" for a in draft.sections["algorithms"]),
     )
     return Saving(

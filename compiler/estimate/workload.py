@@ -6,13 +6,25 @@ on published runs (compiler/estimate/rows/table.py reads those).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from types import MappingProxyType
+from typing import Final, Literal
 
 from compiler.catalogue import Device
-from schemas.training import PrecisionName
+from schemas.training import OptimizerKind, PrecisionName
 
-__all__ = ["AttentionKernel", "ComputeFormat", "Layout", "Numerics", "Recompute", "Shape", "Sharding", "Workload"]
+__all__ = [
+    "OPTIMIZER_STATES",
+    "AttentionKernel",
+    "ComputeFormat",
+    "Layout",
+    "Numerics",
+    "Recompute",
+    "Shape",
+    "Sharding",
+    "Workload",
+]
 
 AttentionKernel = Literal["flash2", "flash1", "fused", "eager"]
 """flash2 also stands for torch's SDPA; fused is Megatron's fused softmax, which like eager writes the scores to memory."""
@@ -21,6 +33,10 @@ Recompute = Literal["none", "selective", "full"]
 Sharding = Literal["none", "optimizer", "gradients", "full"]
 """ZeRO stages 0 to 3: what data-parallel devices share instead of copying. FSDP FULL_SHARD is full, SHARD_GRAD_OP gradients."""
 ComputeFormat = PrecisionName | Literal["fp4"]
+OPTIMIZER_STATES: Final[Mapping[OptimizerKind, int]] = MappingProxyType(
+    {"adamw": 2, "decoupled_adamw": 2, "decoupled_lionw": 1, "sgd": 1}
+)
+"""Numbers that each optimizer keeps of a parameter: two moments, or one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,9 +44,7 @@ def _taught(plan: RunPlan, spec: object, by_name: Mapping[str, RunPlan]) -> Taug
     teachers = [by_name[name] for one in spec.teachers if (name := one.run) is not None and name in by_name]
     if len(teachers) < len(spec.teachers):
         return None
-    tokens = plan.training.global_batch_tokens
-    steps = spec.window.end_token // tokens - spec.window.start_token // tokens
-    duty = min(1.0, -(-steps // spec.every) * spec.probability / plan.training.steps)
+    duty = spec.duty(plan.training.steps, plan.training.global_batch_tokens)
     at_once = len(teachers) if spec.sampling == "all" else 1
     size = sum(teacher.model.num_parameters for teacher in teachers) * at_once / len(teachers)
     work = sum(teacher.model.macs_per_token for teacher in teachers) * at_once / len(teachers)

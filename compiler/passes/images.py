@@ -11,11 +11,11 @@ from compiler.draft import Draft
 from compiler.estimate.convnet import Architecture, StepOf, count, memory_of, speed_of
 from compiler.estimate.law.optimum import Limits, Market
 from compiler.estimate.memory.peak import budget_bytes
+from compiler.estimate.workload import OPTIMIZER_STATES
 from compiler.notes import Batch, Efforts, Targets
 from compiler.provenance import Because, From, Reason
 from schemas.diagnostics import Diagnostic
 from schemas.plan import ParallelismPlan, PlainBudget
-from schemas.training import OptimizerKind
 from schemas.units import format_bytes
 
 __all__ = [
@@ -33,12 +33,6 @@ _THREE_STAGES: Final = 128
 _LEAST_STEPS: Final = 100
 _SPARE: Final = 0.94
 """Of a device's memory that the plan fills."""
-_STATE_BYTES: Final[dict[OptimizerKind, float]] = {
-    "adamw": 8.0,
-    "decoupled_adamw": 8.0,
-    "decoupled_lionw": 4.0,
-    "sgd": 4.0,
-}
 
 
 def images_targets(draft: Draft) -> Draft:
@@ -162,7 +156,7 @@ def step_of(draft: Draft, microbatch: int) -> StepOf:
         nodes=-(-hardware.count // hardware.per_node),
         samples=draft.batch.samples // hardware.count,
         microbatch=microbatch,
-        state_bytes=_STATE_BYTES[draft.recipe.training.optimizer.kind],
+        state_bytes=4.0 * OPTIMIZER_STATES[draft.recipe.training.optimizer.kind],
         extra_parameters=float(sum(fragment.memory_parameters for fragment in draft.fragments)),
         extra_flops=float(sum(fragment.flops_per_token for fragment in draft.fragments)),
     )

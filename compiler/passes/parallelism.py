@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from compiler.costing.site import known_site
 from compiler.draft import Draft
-from compiler.estimate.workload import Layout, Numerics, Shape, Workload
+from compiler.estimate.workload import OPTIMIZER_STATES, Layout, Numerics, Shape, Workload
 from compiler.layout.choice import choose, layouts, why
 from compiler.layout.too_large import too_large
 from compiler.passes.images import images_parallelism
@@ -18,9 +18,6 @@ from schemas.plan import ModelPlan, ParallelismPlan, PrecisionPlan
 from schemas.training import OptimizerKind
 
 __all__ = ["learning", "numerics_of", "parallelism", "shape_of", "workload"]
-
-# Bytes of optimizer states per parameter: two moments in fp32, or one.
-_STATE_BYTES: dict[OptimizerKind, float] = {"adamw": 8.0, "decoupled_adamw": 8.0, "decoupled_lionw": 4.0, "sgd": 4.0}
 
 
 def shape_of(model: ModelPlan) -> Shape:
@@ -55,7 +52,7 @@ def numerics_of(precision: PrecisionPlan, optimizer: OptimizerKind) -> Numerics:
         weight_bytes=kept,
         gathered_bytes=4.0 if precision.compute == "fp32" else 2.0,
         gradient_bytes=kept,
-        optimizer_bytes=_STATE_BYTES[optimizer] * kept / 4.0,
+        optimizer_bytes=OPTIMIZER_STATES[optimizer] * kept,
         reduce_bytes=4.0 if precision.reduce == "fp32" else 2.0,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -14,47 +15,42 @@ from runtime.files import hash_file, read_json, write_json
 if TYPE_CHECKING:
     from streaming import MDSWriter
 
-__all__ = ["COLUMN", "MANIFEST", "ShardWriter", "verify_prepared", "write_manifest"]
+__all__ = ["COLUMN", "MANIFEST", "SampleWriter", "ShardWriter", "verify_prepared", "write_manifest"]
 
 COLUMN: Final = "tokens"
 """Name of the only column."""
 
 MANIFEST: Final = "shards.json"
 
-_HASHES = ["sha1", "xxh64"]
-_SHARD_BYTES = 1 << 26
+_HASHES: Final = ["sha1", "xxh64"]
+_SHARD_BYTES: Final = 1 << 26
 
 
 class ShardWriter:
-    """Writes samples into an MDS folder, which is only there if there is a sample.
+    """Writes rows into an MDS folder, which is only there if there is a row; kinds of rows are subclasses with a `write`.
 
     Args:
         folder: where the shards go.
-        dtype: uint16, uint32 or int32.
-        sequence_length: tokens of a sample.
+        columns: names and encodings.
     """
 
-    def __init__(self, folder: Path, *, dtype: str, sequence_length: int) -> None:
+    def __init__(self, folder: Path, columns: Mapping[str, str]) -> None:
         self._folder = folder
-        self._encoding = f"ndarray:{dtype}:{sequence_length}"
+        self._columns = dict(columns)
         self._writer: MDSWriter | None = None
-        self.samples = 0
+        self.rows = 0
 
-    def write(self, sample: Tokens) -> None:
-        """Append a sample of shape (sequence_length,)."""
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Append a row, with a value for each column."""
         if self._writer is None:
             from streaming import MDSWriter
 
             # One thread: shards are written by this process, "uploads" to a folder do nothing.
             self._writer = MDSWriter(
-                columns={COLUMN: self._encoding},
-                out=str(self._folder),
-                hashes=_HASHES,
-                size_limit=_SHARD_BYTES,
-                max_workers=1,
+                columns=self._columns, out=str(self._folder), hashes=_HASHES, size_limit=_SHARD_BYTES, max_workers=1
             )
-        self._writer.write({COLUMN: sample})
-        self.samples += 1
+        self._writer.write(dict(row))
+        self.rows += 1
 
     def __enter__(self) -> Self:
         return self
@@ -69,6 +65,23 @@ class ShardWriter:
             self._writer.finish()
         else:
             self._writer.cancel_future_jobs()
+
+
+class SampleWriter(ShardWriter):
+    """Writes samples of tokens.
+
+    Args:
+        folder: where the shards go.
+        dtype: uint16, uint32 or int32.
+        sequence_length: tokens of a sample.
+    """
+
+    def __init__(self, folder: Path, *, dtype: str, sequence_length: int) -> None:
+        super().__init__(folder, {COLUMN: f"ndarray:{dtype}:{sequence_length}"})
+
+    def write(self, sample: Tokens) -> None:
+        """Append a sample of shape (sequence_length,)."""
+        self.append({COLUMN: sample})
 
 
 def write_manifest(folder: Path, *, ready_made: MdsIndex | None = None) -> None:

@@ -15,10 +15,10 @@ __all__ = ["Splits"]
 _MOST_HELD_BACK = 1024
 
 
-class SampleWriter(Protocol):
-    """Where samples go (`runtime.data.shards.ShardWriter`)."""
+class SampleSink(Protocol):
+    """Where samples go (`runtime.data.shards.SampleWriter`)."""
 
-    samples: int
+    rows: int
 
     def write(self, sample: Tokens) -> None: ...
 
@@ -45,8 +45,8 @@ class Splits:
         dtype: str,
         count_bytes: Callable[[Sequence[int]], int],
         *,
-        train: SampleWriter,
-        heldout: SampleWriter,
+        train: SampleSink,
+        heldout: SampleSink,
     ) -> None:
         self._share = evaluation.holdout
         self._most_heldout = max(1, evaluation.max_tokens // sequence_length)
@@ -80,9 +80,9 @@ class Splits:
             self._heldout_packer.num_bytes,
             self._heldout_packer.documents,
         )
-        if self._share and not self._heldout.samples:
+        if self._share and not self._heldout.rows:
             # A single sample is for training.
-            self._release(len(self._back) if self._train.samples else 0)
+            self._release(len(self._back) if self._train.rows else 0)
             heldout_bytes, heldout_documents = sum(self._count_bytes(sample.tolist()) for sample in self._back), 0
             train_bytes -= heldout_bytes
             for sample in self._back:
@@ -92,13 +92,13 @@ class Splits:
         return {
             "dropped_tail_tokens": dropped,
             "unused_heldout": dict(self._unused),
-            "train": self._entry("train", self._train.samples, self._train_packer.documents, train_bytes),
-            "heldout": self._entry("heldout", self._heldout.samples, heldout_documents, heldout_bytes),
+            "train": self._entry("train", self._train.rows, self._train_packer.documents, train_bytes),
+            "heldout": self._entry("heldout", self._heldout.rows, heldout_documents, heldout_bytes),
         }
 
     def _num_back(self) -> int:
         """How many samples wait, in case that no document is held out."""
-        if not self._share or self._heldout.samples:
+        if not self._share or self._heldout.rows:
             return 0
         wanted = max(1, int(self._share * self._train_packer.samples))
         return min(wanted, self._most_heldout, _MOST_HELD_BACK)

@@ -9,22 +9,18 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from runtime.data.documents import is_heldout
 from runtime.data.identity import content_hash, source_identity
-from runtime.data.shards import write_manifest
+from runtime.data.shards import ShardWriter, write_manifest
 from runtime.errors import DataError
 from runtime.images.sources import FoundImage, Pixels, classes_of, read_images
 from runtime.steps.base import Context
 from schemas.plan import ImagePlan
 from schemas.sources import MdsSource, Source
-
-if TYPE_CHECKING:
-    from streaming import MDSWriter
 
 __all__ = ["COLUMN", "LABEL", "identity", "prepare"]
 
@@ -34,7 +30,6 @@ LABEL: Final = "label"
 """Column of class numbers."""
 
 _FORMAT: Final = 1
-_SHARD_BYTES: Final = 1 << 26
 _DIGEST_BYTES: Final = 16
 
 
@@ -68,11 +63,11 @@ def prepare(name: str, source: Source, context: Context, folder: Path) -> dict[s
     """
     share = context.plan.evaluation.holdout
     books = _write(name, source, context, folder, share)
-    if share and not books.heldout.samples and books.train.samples > 1:
+    if share and not books.heldout.rows and books.train.rows > 1:
         shutil.rmtree(folder / "train")
         books = _write(name, source, context, folder, _just_above(books.least))
-    if not books.train.samples:
-        shown = f"{books.skipped} broken, {books.heldout.samples} held out"
+    if not books.train.rows:
+        shown = f"{books.skipped} broken, {books.heldout.rows} held out"
         message = f"the source `{name}` has no image to train on ({shown})"
         raise DataError("RC401", message, "give more images, or a smaller `evaluation.holdout`")
     write_manifest(folder)
@@ -82,7 +77,7 @@ def prepare(name: str, source: Source, context: Context, folder: Path) -> dict[s
         "source": name,
         "column": COLUMN,
         "content_sha256": found,
-        "documents": books.train.samples + books.heldout.samples + books.unused,
+        "documents": books.train.rows + books.heldout.rows + books.unused,
         "bytes": books.num_bytes,
         "skipped": {"empty": 0, "broken": books.skipped, "too_short": 0, "too_long": 0, "duplicate": 0},
         "dropped_tail_tokens": 0,
@@ -99,58 +94,30 @@ def _form(context: Context) -> ImagePlan:
     return form
 
 
-class _Split:
-    """One side of a source: its MDS folder, which is only there if there is a sample, and its images by class."""
+class _Split(ShardWriter):
+    """One side of a source, and its images by class."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._writer: MDSWriter | None = None
+    def __init__(self, folder: Path, form: ImagePlan) -> None:
+        shape = f"{form.size},{form.size},{form.channels}"
+        super().__init__(folder, {COLUMN: f"ndarray:uint8:{shape}", LABEL: "int"})
         self._per_class: Counter[int] = Counter()
 
-    @property
-    def samples(self) -> int:
-        return self._per_class.total()
-
     def write(self, pixels: Pixels, label: int) -> None:
-        if self._writer is None:
-            from streaming import MDSWriter
-
-            shape = ",".join(str(length) for length in pixels.shape)
-            self._writer = MDSWriter(
-                columns={COLUMN: f"ndarray:uint8:{shape}", LABEL: "int"},
-                out=str(self._folder),
-                hashes=["sha1", "xxh64"],
-                size_limit=_SHARD_BYTES,
-                max_workers=1,
-            )
-        self._writer.write({COLUMN: pixels, LABEL: label})
+        self.append({COLUMN: pixels, LABEL: label})
         self._per_class[label] += 1
 
     def entry(self, num_classes: int, image_bytes: int) -> dict[str, Any]:
         """What a result says of a split; one without a sample has no folder."""
         return {
             "remote": None,
-            "local": self._folder.name if self.samples else None,
+            "local": self._folder.name if self.rows else None,
             "first_sample": 0,
-            "samples": self.samples,
-            "tokens": self.samples,
-            "documents": self.samples,
-            "bytes": self.samples * image_bytes,
+            "samples": self.rows,
+            "tokens": self.rows,
+            "documents": self.rows,
+            "bytes": self.rows * image_bytes,
             "per_class": [self._per_class[number] for number in range(num_classes)],
         }
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._writer is None:
-            return
-        if kind is None:
-            self._writer.finish()
-        else:
-            self._writer.cancel_future_jobs()
 
 
 class _Books(NamedTuple):
@@ -165,7 +132,7 @@ class _Books(NamedTuple):
 
     @property
     def num_bytes(self) -> int:
-        return (self.train.samples + self.heldout.samples + self.unused) * self.image_bytes
+        return (self.train.rows + self.heldout.rows + self.unused) * self.image_bytes
 
 
 def _write(name: str, source: Source, context: Context, folder: Path, share: float) -> _Books:
@@ -174,7 +141,7 @@ def _write(name: str, source: Source, context: Context, folder: Path, share: flo
     numbers = {label: number for number, label in enumerate(classes_of(plan, context.layout.roots))}
     skipped, unused, least = 0, 0, b"\xff" * _DIGEST_BYTES
     seen: set[int] = set()
-    with _Split(folder / "train") as train, _Split(folder / "heldout") as heldout:
+    with _Split(folder / "train", form) as train, _Split(folder / "heldout", form) as heldout:
         for found in _watched(read_images(source, context.layout.roots, size=form.size, channels=form.channels), name):
             if found.pixels is None:
                 if source.on_error == "stop":
@@ -188,7 +155,7 @@ def _write(name: str, source: Source, context: Context, folder: Path, share: flo
             least = min(least, digest)
             if not is_heldout(digest, share):
                 train.write(found.pixels, label)
-            elif heldout.samples < plan.evaluation.max_tokens:
+            elif heldout.rows < plan.evaluation.max_tokens:
                 heldout.write(found.pixels, label)
             else:
                 unused += 1

@@ -73,20 +73,20 @@ def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str,
         leave=False,
         disable=not sys.stderr.isatty(),
     )
-    written, left = 0, 0.0
+    left = 0.0
     with RowWriter(folder, positions=positions, k=k, width=width) as rows, torch.no_grad():
         for batch in batches:
             with autocast(plan.precision, device):
                 found = _said(spec, teachers, {name: values.to(device) for name, values in batch.items()}, k)
             left += float(found.rest.double().sum())
-            written += rows.write(found)
+            rows.write(found)
     write_manifest(folder)
     return {
         "taught": str(step.source),
-        "samples": written,
+        "samples": rows.rows,
         "top_k": k,
         "bytes": folder_size(folder),
-        "rest": left / max(1, written * positions),
+        "rest": left / max(1, rows.rows * positions),
     }
 
 

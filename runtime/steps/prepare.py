@@ -17,7 +17,7 @@ from runtime.data.documents import Document, Skipped, documents, is_heldout
 from runtime.data.identity import content_hash, source_identity
 from runtime.data.mds import MdsIndex, check_sizes, first_sample, read_index, token_ids
 from runtime.data.packing import token_dtype
-from runtime.data.shards import COLUMN, ShardWriter, write_manifest
+from runtime.data.shards import COLUMN, SampleWriter, write_manifest
 from runtime.data.splits import Splits
 from runtime.errors import DataError
 from runtime.images import preparing
@@ -120,8 +120,8 @@ def _write(
     found = documents(source, context.layout.roots, plan.data.selection, skipped, offline=plan.execution.offline)
     length, dtype = plan.data.sequence_length, token_dtype(tokenizer.vocab_size)
     with (
-        ShardWriter(folder / "train", dtype=dtype, sequence_length=length) as train,
-        ShardWriter(folder / "heldout", dtype=dtype, sequence_length=length) as heldout,
+        SampleWriter(folder / "train", dtype=dtype, sequence_length=length) as train,
+        SampleWriter(folder / "heldout", dtype=dtype, sequence_length=length) as heldout,
         DocumentTable(folder / TABLE) as table,
     ):
         splits = Splits(plan.evaluation, length, dtype, tokenizer.count_bytes, train=train, heldout=heldout)

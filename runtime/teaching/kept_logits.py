@@ -14,25 +14,23 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from runtime.data.shards import ShardWriter
 from runtime.errors import DataError
 from runtime.files import read_json
 from runtime.teaching.divergence import TopK
 
 if TYPE_CHECKING:
-    from streaming import MDSWriter
     from streaming.base.format import Reader
 
 __all__ = ["COLUMNS", "Row", "RowWriter", "TeacherRows", "folder_size", "of_batch", "stack"]
 
 COLUMNS: Final = ("ids", "scores", "rest")
-_SHARD_BYTES: Final = 1 << 26
 # fp16 ends at -65504; e^-60000 is 0 anyway.
 _LOWEST: Final = -60_000.0
 
@@ -44,7 +42,7 @@ def _id_type(width: int) -> str:
     return "uint16" if width <= 1 << 16 else "uint32"
 
 
-class RowWriter:
+class RowWriter(ShardWriter):
     """Writes rows into a folder.
 
     Args:
@@ -54,41 +52,24 @@ class RowWriter:
     """
 
     def __init__(self, folder: Path, *, positions: int, k: int, width: int) -> None:
-        from streaming import MDSWriter
-
         self._ids = _id_type(width)
         columns = {
             "ids": f"ndarray:{self._ids}:{positions},{k}",
             "scores": f"ndarray:float16:{positions},{k}",
             "rest": f"ndarray:float32:{positions}",
         }
-        self._writer: MDSWriter = MDSWriter(
-            columns=columns, out=str(folder), hashes=["sha1"], size_limit=_SHARD_BYTES, max_workers=1
-        )
+        super().__init__(folder, columns)
         self._positions = positions
 
-    def write(self, found: TopK) -> int:
-        """Append what was said of a batch, shapes [batch, P, k] and [batch, P] (of images without P); how many rows."""
+    def write(self, found: TopK) -> None:
+        """Append what was said of a batch, shapes [batch, P, k] and [batch, P] (of images without P)."""
         batch = found.ids.shape[0]
         shape = (batch, self._positions)
         ids = found.ids.reshape(*shape, -1).cpu().numpy().astype(self._ids)
         scores = found.scores.clamp_min(_LOWEST).reshape(*shape, -1).cpu().numpy().astype(np.float16)
         rest = found.rest.reshape(shape).float().cpu().numpy()
         for row in range(batch):
-            self._writer.write(dict(zip(COLUMNS, (ids[row], scores[row], rest[row]), strict=True)))
-        return batch
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Write the last shard and the index, but only if all went well."""
-        if kind is None:
-            self._writer.finish()
-        else:
-            self._writer.cancel_future_jobs()
+            self.append(dict(zip(COLUMNS, (ids[row], scores[row], rest[row]), strict=True)))
 
 
 class TeacherRows:

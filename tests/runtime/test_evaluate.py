@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from runtime.data.shards import ShardWriter
+from runtime.data.shards import SampleWriter
 from runtime.errors import DataError
 from runtime.measures import language as evaluation
 from runtime.measures.heldout import read_samples
@@ -31,7 +31,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Context, Inputs]:
 
 
 def _write(folder: Path, rows: npt.NDArray[np.int64]) -> dict[str, object]:
-    with ShardWriter(folder / "heldout", dtype="uint16", sequence_length=rows.shape[1]) as writer:
+    with SampleWriter(folder / "heldout", dtype="uint16", sequence_length=rows.shape[1]) as writer:
         for row in rows:
             writer.write(row.astype(np.uint16))
     return {"remote": None, "local": "heldout", "first_sample": 0, "samples": len(rows)}

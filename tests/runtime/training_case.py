@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from runtime.data.shards import ShardWriter, write_manifest
+from runtime.data.shards import SampleWriter, write_manifest
 from runtime.layout import Layout
 from runtime.steps.base import Context, Result
 from schemas.plan import RunPlan
@@ -61,7 +61,7 @@ def write_source(folder: Path, *, stride: int, size: int) -> None:
     """Samples that count up by `stride` from random starts, so that there is something to learn."""
     rng = np.random.default_rng(stride)
     for name, samples in (("train", size), ("heldout", HELDOUT)):
-        with ShardWriter(folder / name, dtype="uint16", sequence_length=LENGTH) as writer:
+        with SampleWriter(folder / name, dtype="uint16", sequence_length=LENGTH) as writer:
             for _ in range(samples):
                 writer.write(((rng.integers(0, VOCAB) + np.arange(LENGTH) * stride) % VOCAB).astype(np.uint16))
     write_manifest(folder)

@@ -23,13 +23,13 @@ class Written:
     """Takes samples as a shard writer does."""
 
     def __init__(self) -> None:
-        self.rows: list[list[int]] = []
-        self.samples = 0
+        self.written: list[list[int]] = []
+        self.rows = 0
 
     def write(self, sample: Tokens) -> None:
         """Keep a row."""
-        self.rows.append(sample.tolist())
-        self.samples += 1
+        self.written.append(sample.tolist())
+        self.rows += 1
 
 
 def splits(holdout: float, max_tokens: int = 1000) -> tuple[Splits, Written, Written]:
@@ -82,8 +82,8 @@ def test_documents_go_to_their_split() -> None:
     for i in range(6):
         both.add([i] * 5, 10, is_heldout=i % 2 == 1, starts_document=True)
     books = both.finish()
-    assert train.rows == [[0, 0, 0, 0], [0, 2, 2, 2], [2, 2, 4, 4]]
-    assert heldout.rows == [[1, 1, 1, 1], [1, 3, 3, 3]]
+    assert train.written == [[0, 0, 0, 0], [0, 2, 2, 2], [2, 2, 4, 4]]
+    assert heldout.written == [[1, 1, 1, 1], [1, 3, 3, 3]]
     assert books["dropped_tail_tokens"] == 3
     assert books["unused_heldout"] == {"documents": 1, "bytes": 10}
     assert books["heldout"] == {
@@ -110,8 +110,8 @@ def test_one_document_gives_its_end_to_the_heldout_split(
     both, train, heldout = splits(holdout)
     both.add(range(num_tokens), 2 * num_tokens, is_heldout=False, starts_document=True)
     books = both.finish()
-    assert (train.samples, heldout.samples) == expected
-    assert [token for row in train.rows + heldout.rows for token in row] == list(range(num_tokens // 4 * 4))
-    assert books["train"]["bytes"] == 2 * 4 * train.samples
-    assert books["heldout"]["bytes"] == 2 * 4 * heldout.samples
-    assert books["heldout"]["local"] == ("heldout" if heldout.samples else None)
+    assert (train.rows, heldout.rows) == expected
+    assert [token for row in train.written + heldout.written for token in row] == list(range(num_tokens // 4 * 4))
+    assert books["train"]["bytes"] == 2 * 4 * train.rows
+    assert books["heldout"]["bytes"] == 2 * 4 * heldout.rows
+    assert books["heldout"]["local"] == ("heldout" if heldout.rows else None)

@@ -14,7 +14,7 @@ from streaming import MDSWriter, StreamingDataset
 from streaming.base.util import merge_index
 
 from runtime.data.mds import read_index, texts
-from runtime.data.shards import ShardWriter, verify_prepared, write_manifest
+from runtime.data.shards import SampleWriter, verify_prepared, write_manifest
 from runtime.errors import DataError, RunFailed
 from runtime.fetching.shard_index import open_shards
 from runtime.steps.base import Result
@@ -28,7 +28,7 @@ LENGTH = 64
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A prepared folder of one split."""
-    with ShardWriter(tmp_path / "train", dtype="uint16", sequence_length=LENGTH) as out:
+    with SampleWriter(tmp_path / "train", dtype="uint16", sequence_length=LENGTH) as out:
         for i in range(40):
             out.write(np.full(LENGTH, i, np.uint16))
     write_manifest(tmp_path)
@@ -47,7 +47,7 @@ def test_streaming_reads_and_validates(folder: Path, tmp_path_factory: pytest.Te
 
 def test_no_sample_no_folder(tmp_path: Path) -> None:
     """A split without samples leaves nothing that could be opened."""
-    with ShardWriter(tmp_path / "heldout", dtype="uint16", sequence_length=LENGTH):
+    with SampleWriter(tmp_path / "heldout", dtype="uint16", sequence_length=LENGTH):
         pass
     assert not (tmp_path / "heldout").exists()
 
