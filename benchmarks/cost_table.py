@@ -86,7 +86,7 @@ def _row(model: Model, then: RunPlan, now: RunPlan) -> str:
         *_figures(then),
         *_figures(now),
         format_bytes(now.estimate.peak_memory_bytes),
-        f"{now.law_budget.loss:.3f}",
+        f"{now.promise.loss:.3f}",
     ]
     return f"| {' | '.join(cells)} |\n"
 

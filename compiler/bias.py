@@ -6,6 +6,7 @@ from typing import Final, Literal, NamedTuple
 
 from compiler.draft import Draft
 from compiler.frontend.suggest import closest
+from compiler.lineage.references import unlike_reference
 from compiler.lineage.teachers import same_words
 from compiler.provenance import Because, From, Reason
 from schemas.diagnostics import Diagnostic
@@ -43,6 +44,9 @@ def bias_plan(draft: Draft) -> tuple[Draft, BiasPlan | None, dict[str, Because]]
         return draft.find(*([finding] if finding else [])), None, {}
     if reference.run is not None:
         draft = draft.find(*_comparable(draft, reference.run, "against"))
+    is_repaired = draft.recipe.model.start is not None and draft.beginning is None
+    if reference.folder is not None and draft.is_classifier and not is_repaired:
+        draft = draft.find(*unlike_reference(draft, reference.folder))
     run = reference.run
     section = BiasPlan(
         against=reference.kind,
@@ -86,14 +90,6 @@ def _reference(draft: Draft, said: Bias) -> tuple[_Reference | None, Diagnostic 
     run = draft.run_named(named)
     if run is not None:
         return _Reference("run", run, None, why), None
-    if "/" in named and draft.is_classifier:
-        return None, draft.diagnostic(
-            "RC203",
-            "a classifier is compared with its start, an earlier run or itself; folders are read as language models",
-            *_PLACE,
-            "against",
-            help="against: previous",
-        )
     if "/" in named:
         return _Reference("folder", None, named, why), None
     return None, _unknown(draft, said, named)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -14,9 +14,9 @@ from schemas.data import Data
 from schemas.diagnostics import Diagnostic
 from schemas.model import DECODER_KEYS, RESNET_KEYS
 from schemas.recipe import Recipe
-from schemas.sources import BuiltinSource, ImagesSource, holds_images
+from schemas.sources import BuiltinSource, ImagesSource, Source, holds_images
 
-__all__ = ["DIGITS", "HOLDOUT", "class_names", "fit_recipe", "images_of"]
+__all__ = ["DIGITS", "HOLDOUT", "class_names", "fit_recipe", "images_of", "names_of"]
 
 DIGITS: Final = 1797
 """Images of scikit-learn's digits, ten classes (Alpaydin & Kaynak 1998, the UCI repository's test set)."""
@@ -52,8 +52,7 @@ def fit_recipe(draft: Draft) -> Draft:
         }
     )
     budget = Budget().model_copy(update={key: getattr(recipe.budget, key) for key in sorted(_LIMITS)})
-    start = recipe.model.start if recipe.model.start is not None and recipe.model.start.run is not None else None
-    model = recipe.model.model_copy(update={"family": "resnet", "start": start})
+    model = recipe.model.model_copy(update={"family": "resnet"})
     evaluation = recipe.evaluation
     if draft.spans.key("evaluation", "holdout") is None:
         evaluation = evaluation.model_copy(update={"holdout": HOLDOUT})
@@ -87,10 +86,6 @@ def _for_classifiers(draft: Draft) -> Iterator[Diagnostic]:
     if said.key("model", "family") is not None and draft.recipe.model.family != "resnet":
         message = f"a {draft.recipe.model.family} classifies no images"
         yield draft.diagnostic("RC203", message, "model", "family", help="family: resnet", reason=reason)
-    start = draft.recipe.model.start
-    if start is not None and start.run is None:
-        message = "a classifier starts from random weights or from an earlier run"
-        yield draft.diagnostic("RC203", message, "model", "start", help="start: {run: previous}", reason=reason)
     for section, keys in (
         ("model", DECODER_KEYS),
         ("budget", frozenset(Budget.model_fields) - _LIMITS),
@@ -187,14 +182,19 @@ def images_of(source: ImagesSource, roots: tuple[Path, ...]) -> int | None:
 
 
 def class_names(draft: Draft) -> tuple[str, ...] | None:
+    """Names of the draft's classes; see `names_of`."""
+    return names_of(draft.recipe.data.sources, draft.roots)
+
+
+def names_of(sources: Mapping[str, Source], roots: tuple[Path, ...]) -> tuple[str, ...] | None:
     """Names of all classes, sorted, over all sources; None where one of them doesn't show its classes here."""
     names: set[str] = set()
-    for source in draft.recipe.data.sources.values():
+    for source in sources.values():
         found: tuple[str, ...] = ()
         if isinstance(source, BuiltinSource):
             found = _DIGIT_NAMES
         elif isinstance(source, ImagesSource):
-            found = tuple(folder.name for folder in _class_folders(source, draft.roots))
+            found = tuple(folder.name for folder in _class_folders(source, roots))
         if not found:
             return None
         names |= set(found)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from schemas.plan import ModelPlan, ResNetPlan
 
-__all__ = ["Layer", "Structure", "body_layers", "is_excluded", "structures"]
+__all__ = ["Layer", "Structure", "body_layers", "is_excluded", "narrowed", "structures"]
+
+_NORM_GROUPS: Final = 32
+"""Of group norm (Wu & He 2018, section 3.1), or as many as divide the channels; runtime/models/classifier.py has the same."""
 
 Group = Literal["mlp", "attention", "block"]
 
@@ -32,15 +36,20 @@ class Layer(NamedTuple):
 
 
 class Structure(NamedTuple):
-    """Channels of an MLP, key-value groups, or inner channels of a residual block, which are removed together."""
+    """Channels of an MLP, attention heads, or inner channels of a residual block, which are removed together."""
 
     group: Group
     layers: tuple[str, ...]
+    """All write the units, but for the last, which reads them."""
+    sides: tuple[int, ...]
+    """Of each layer, its outputs (of the last its inputs) that go with one unit; 0 for norms."""
     size: int
     weights: int
     """Of one unit, biases and norms included."""
     shared: int
     """Counted twice where a unit goes and one of the structure before it in the same block, which reads them."""
+    one_size: bool
+    """Whether a number in the model's configuration says the size for all blocks, so that all must stay equal."""
 
 
 def body_layers(model: ModelPlan | ResNetPlan) -> tuple[Layer, ...]:
@@ -49,8 +58,29 @@ def body_layers(model: ModelPlan | ResNetPlan) -> tuple[Layer, ...]:
 
 
 def structures(model: ModelPlan | ResNetPlan) -> tuple[Structure, ...]:
-    """What structured pruning can remove. gpt2's heads are missing: its configuration has no size of heads."""
+    """What structured pruning can remove. A group of channels that share a norm's mean is one unit."""
     return tuple(_residual(model) if isinstance(model, ResNetPlan) else _of_decoder(model))
+
+
+def narrowed(layers: Iterable[Layer], gone: Iterable[tuple[Structure, int]]) -> tuple[Layer, ...]:
+    """Layers without the outputs and inputs of units.
+
+    Args:
+        layers: whole.
+        gone: structures, and how many of their units go.
+    """
+    writes: dict[str, int] = {}
+    reads: dict[str, int] = {}
+    for structure, units in gone:
+        *into, last = zip(structure.layers, structure.sides, strict=True)
+        writes |= {name: units * side for name, side in into}
+        reads[last[0]] = units * last[1]
+    return tuple(
+        layer._replace(
+            outputs=layer.outputs - writes.get(layer.name, 0), inputs=layer.inputs - reads.get(layer.name, 0)
+        )
+        for layer in layers
+    )
 
 
 def is_excluded(name: str, exclude: Sequence[str]) -> bool:
@@ -80,13 +110,18 @@ def _of_decoder(model: ModelPlan) -> Iterator[Structure]:
     groups, head = model.num_kv_heads, h // model.num_heads
     for number in range(model.num_layers):
         if model.family == "gpt2":
+            names = tuple(f"transformer.h.{number}.attn.{key}" for key in ("c_attn", "c_proj"))
+            weights = 3 * head * (h + 1) + head * h
+            yield Structure("attention", names, (3 * head, head), model.num_heads, weights, 0, one_size=False)
             names = tuple(f"transformer.h.{number}.mlp.{key}" for key in ("c_fc", "c_proj"))
-            yield Structure("mlp", names, f, 2 * h + 1, 0)
+            yield Structure("mlp", names, (1, 1), f, 2 * h + 1, 0, one_size=True)
             continue
+        queries = head * (model.num_heads // groups)
         names = tuple(f"model.layers.{number}.self_attn.{key}_proj" for key in "qkvo")
-        yield Structure("attention", names, groups, 2 * head * h * (model.num_heads // groups + 1), 0)
+        sides = (queries, head, head, queries)
+        yield Structure("attention", names, sides, groups, 2 * h * (queries + head), 0, one_size=True)
         names = tuple(f"model.layers.{number}.mlp.{key}_proj" for key in ("gate", "up", "down"))
-        yield Structure("mlp", names, f, 3 * h, 0)
+        yield Structure("mlp", names, (1, 1, 1), f, 3 * h, 0, one_size=True)
 
 
 class _Block(NamedTuple):
@@ -137,18 +172,16 @@ def _convolutions(model: ResNetPlan) -> Iterator[Layer]:
 
 
 def _residual(model: ResNetPlan) -> Iterator[Structure]:
-    """Each unit has a norm's scale and shift."""
+    """Each channel has a norm's scale and shift."""
     for b in _blocks(model):
-        if model.block == "basic":
-            yield Structure(
-                "block",
-                (f"{b.name}.conv1", f"{b.name}.bn1", f"{b.name}.conv2"),
-                b.planes,
-                9 * (b.inputs + b.planes) + 2,
-                0,
-            )
-            continue
+        size = math.gcd(_NORM_GROUPS, b.planes) if model.norm == "group" else b.planes
+        each = b.planes // size
         first = (f"{b.name}.conv1", f"{b.name}.bn1", f"{b.name}.conv2")
-        yield Structure("block", first, b.planes, b.inputs + 2 + 9 * b.planes, 0)
-        second = (f"{b.name}.conv2", f"{b.name}.bn2", f"{b.name}.conv3")
-        yield Structure("block", second, b.planes, 9 * b.planes + 2 + 4 * b.planes, 9)
+        sides = (each, 0, 9 * each)
+        kernel = 9 if model.block == "basic" else 1
+        weights = each * (kernel * b.inputs + 2 + 9 * b.planes)
+        yield Structure("block", first, sides, size, weights, 0, one_size=False)
+        if model.block == "bottleneck":
+            second = (f"{b.name}.conv2", f"{b.name}.bn2", f"{b.name}.conv3")
+            weights = each * (9 * b.planes + 2 + 4 * b.planes)
+            yield Structure("block", second, (each, 0, each), size, weights, 9 * each**2, one_size=False)

@@ -49,26 +49,28 @@ def lowered(draft: Draft) -> tuple[Lowered, ...]:
 
 
 def conflicts(draft: Draft, parts: tuple[Lowered, ...]) -> list[Diagnostic]:
-    """One finding for each slot that two techniques claim and do not share, with both lines of the recipe."""
+    """One finding for each two techniques that claim a slot and do not share it, with both lines of the recipe."""
     found = []
     for i, late in enumerate(parts):
         for early in parts[:i]:
-            for slot in (
+            slots = dict.fromkeys(
                 c.slot
                 for c in late.fragment.claims
                 for d in early.fragment.claims
                 if _clash(c.slot, d.slot, c.shared and d.shared)
-            ):
-                upper, lower_ = _in_file(draft, early, late)
-                first = draft.spans.nearest(*upper.path)
-                finding = draft.diagnostic(
-                    "RC202",
-                    f"`{early.kind}` and `{late.kind}` both claim {slot}",
-                    *lower_.path,
-                    help="remove one of the two",
-                    label="the second claim",
-                )
-                found.append(finding.model_copy(update={"related": _related(first, "the first claim")}))
+            )
+            if not slots:
+                continue
+            upper, lower_ = _in_file(draft, early, late)
+            first = draft.spans.nearest(*upper.path)
+            finding = draft.diagnostic(
+                "RC202",
+                f"`{early.kind}` and `{late.kind}` both claim {' and '.join(slots)}",
+                *lower_.path,
+                help="remove one of the two",
+                label="the second claim",
+            )
+            found.append(finding.model_copy(update={"related": _related(first, "the first claim")}))
     return found
 
 

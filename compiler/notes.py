@@ -62,12 +62,14 @@ class Beginning:
         model: its dimensions; None where they can't be seen from here, and the recipe says them.
         tokenizer: whose token ids the weights have learnt; None where that can't be seen.
         run: the earlier run, if it is one.
+        classes: what a classifier's outputs stand for; empty where that can't be seen.
     """
 
     name: str
     model: ModelPlan | ResNetPlan | None
     tokenizer: TokenizerPlan | None
     run: RunPlan | None = None
+    classes: tuple[str, ...] = ()
 
 
 class Batch(Frozen):

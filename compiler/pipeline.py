@@ -71,6 +71,22 @@ PASSES: Final[tuple[Pass, ...]] = (
 )
 
 
+_READ_DIMENSIONS: Final[dict[str, tuple[PathKey, ...]]] = {
+    "RC203": (("compression",), ("distillation",), ("training", "adapter")),
+    "RC204": ((),),
+}
+"""Where findings of a code are about the layers that a model has: after an error in `model` these are a stand-in's."""
+_TECHNIQUES: Final[tuple[tuple[PathKey, int], ...]] = (
+    (("compression",), 2),
+    (("distillation",), 1),
+    (("averaging",), 1),
+    (("training", "adapter"), 2),
+    (("evaluation", "bias"), 2),
+)
+"""Sections whose keys are judged by each other, with the length of the path of one: an item of `compression` has two parts."""
+_NO_DIMENSIONS: Final[frozenset[PathKey]] = frozenset({("dropout",), ("rope_theta",), ("init_std",), ("attention",)})
+
+
 class Compiled(NamedTuple):
     """What became of a recipe: a plan unless there are errors, all findings sorted, and the places they point to.
 
@@ -131,13 +147,13 @@ def plan_run(run: Run, path: Path, before: tuple[Planned, ...], order: tuple[str
     Args:
         run: a whole recipe, or one run of its sequence.
         path: the recipe's file.
-        before: the runs before it. After one that errors left without any plan, only values are checked: what depends on it
-            can't be judged.
+        before: the runs before it. After one that errors left out or without any plan, only values are checked: what depends
+            on it can't be judged.
         order: names of all runs.
     """
     checked = validate(run.resolved)
     earlier = tuple(one.plan for one in before if one.plan is not None)
-    if checked.recipe is None or len(earlier) < len(before):
+    if checked.recipe is None or len(earlier) < run.number:
         return Planned(run, checked, checked.diagnostics, None)
     start = Draft(
         checked.recipe,
@@ -155,8 +171,8 @@ def plan_run(run: Run, path: Path, before: tuple[Planned, ...], order: tuple[str
     try:
         draft = within_limits(with_enough(replan(start), start, replan), start, replan)
     except DiagnosticsError as error:
-        return Planned(run, checked, _together(checked, error.diagnostics), None)
-    findings = _together(checked, draft.findings)
+        return Planned(run, checked, _together(checked, before, error.diagnostics), None)
+    findings = _together(checked, before, draft.findings)
     is_wrong = any(finding.severity is Severity.ERROR for finding in findings)
     return Planned(run, checked, findings, _stand_in(draft) if is_wrong else freeze(draft))
 
@@ -171,17 +187,31 @@ def _stand_in(draft: Draft) -> RunPlan | None:
         return None
 
 
-def _together(checked: Checked, added: tuple[Diagnostic, ...]) -> tuple[Diagnostic, ...]:
-    """Findings of the passes join the earlier ones, but for those that only follow from a value that was cut out."""
-    kept = [f for f in added if not any(_follows(f, cut) for cut in checked.pruned)]
+def _together(checked: Checked, before: tuple[Planned, ...], added: tuple[Diagnostic, ...]) -> tuple[Diagnostic, ...]:
+    """Findings of the passes join the earlier ones, but for those that only follow from a value that was cut out.
+
+    Of a run that starts from an earlier one, also what follows from the cuts in that one's model.
+    """
+    started = checked.recipe is not None and checked.recipe.model.start is not None
+    inherited = {cut for one in before for cut in one.checked.pruned if cut[:1] == ("model",)} if started else set()
+    cuts = checked.pruned | inherited
+    kept = [f for f in added if not any(_follows(f, cut) for cut in cuts)]
     return tuple(sorted({*checked.diagnostics, *kept}, key=Diagnostic.sort_key))
 
 
 def _follows(finding: Diagnostic, cut: PathKey) -> bool:
-    """Whether a finding is about a value that was cut out, something inside it, or what it was to make complete."""
+    """Whether a finding is about a value that was cut out, something inside it, what it was to make complete, a key beside it
+    that doesn't go with the default in its place, or the dimensions that stand in for it.
+    """
     path = parse_path(finding.path) if finding.path else ()
     shorter = min(len(path), len(cut))
-    return path[:shorter] == cut[:shorter]
+    if path[:shorter] == cut[:shorter]:
+        return True
+    if finding.code == "RC203" and any(path[:n] == cut[:n] for place, n in _TECHNIQUES if cut[: len(place)] == place):
+        return True
+    if cut[:1] != ("model",) or cut[1:2] in _NO_DIMENSIONS:
+        return False
+    return any(path[: len(place)] == place for place in _READ_DIMENSIONS.get(finding.code, ()))
 
 
 def freeze(draft: Draft) -> RunPlan:

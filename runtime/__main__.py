@@ -151,7 +151,7 @@ def _ended(outcome: Outcome, task: Task, status: Status) -> int:
 def _books_fault(outcome: Outcome, task: Task) -> RunFailed | None:
     """Our own fault, if a finished training drew other data than planned: told last, by the first rank alone."""
     trained = next((record.values for record in outcome.records.values() if record.kind == "train"), {})
-    wrong = differences(data_report(task.plan.data, outcome.records, trained)) if rank() == 0 else ()
+    wrong = differences(data_report(task.plan.data, outcome.records, trained), task.plan.counted) if rank() == 0 else ()
     if not wrong:
         return None
     return RunFailed(

@@ -19,7 +19,8 @@ from runtime.callbacks.metrics_file import MetricsFile
 from runtime.callbacks.saver import Saver
 from runtime.callbacks.spend import SpendWatch
 from runtime.checkpoint import Checkpoint
-from runtime.data.planned_dataset import check_draws
+from runtime.data.planned_dataset import PlannedDataset, check_draws
+from runtime.data.ranges import SourceData
 from runtime.errors import RunFailed
 from runtime.feed import evaluators, find_sources, open_dataset, per_device_batch, train_data
 from runtime.layout import Layout
@@ -27,7 +28,14 @@ from runtime.loggers import build_loggers
 from runtime.models.classifier import Classifier
 from runtime.models.planned import CausalLM, blocks, check_vocabulary, initial_model
 from runtime.optim import build_optimizer, build_schedule
-from runtime.precision import composer_precision, convert_model, device_kind, fsdp_mixed_precision, loss_scaling
+from runtime.precision import (
+    composer_device,
+    composer_precision,
+    convert_model,
+    device_kind,
+    fsdp_mixed_precision,
+    loss_scaling,
+)
 from runtime.preemption import StopSignal
 from runtime.spend import Meter
 from runtime.steps.base import Inputs
@@ -70,13 +78,7 @@ def build_training(
         DataError: data or vocabulary don't fit the plan (RC401, RC405, RC406, RC408, RC411).
         RunFailed: batch or precision don't fit these machines (RC205, RC503).
     """
-    if not plan.is_classifier:
-        check_vocabulary(plan.decoder, inputs["tokenizer"].values["vocab_size"])
-    sources = find_sources(plan, layout, inputs)
-    check_draws(plan.data, sources)
-    dataset = open_dataset(plan, layout, sources)
-    if found is not None:
-        dataset.go_on_from(found.progress.samples)
+    sources, dataset = _data(plan, layout, inputs, found)
     unique = {source.name: source.train.samples for source in sources}
     ledger = Ledger(plan, unique, padding=padding_of(plan, inputs))
     spend = SpendWatch(meter)
@@ -98,18 +100,39 @@ def build_training(
         callbacks=[ledger, *watchers(plan, layout, ledger), *loss_scaling(plan.precision), spend, saver],
         loggers=build_loggers(plan, layout),
         run_name=layout.run.name,
-        device_train_microbatch_size=min(plan.training.microbatch, per_device_batch(plan)),
-        device=device_kind(plan),
-        precision=composer_precision(plan.precision, on_gpu=device_kind(plan) == "gpu"),
-        parallelism_config=parallelism(plan),
-        seed=plan.seed,
-        deterministic_mode=plan.training.deterministic,
-        compile_config={} if plan.model.compile else None,
         # The dataset resumes by itself, and iterating held-out data once on resume would only cost time.
         spin_dataloaders=False,
         progress_bar=False,
+        **_computing(plan),
     )
     return Training(trainer, ledger, saver)
+
+
+def _data(
+    plan: RunPlan, layout: Layout, inputs: Inputs, found: Checkpoint | None
+) -> tuple[tuple[SourceData, ...], PlannedDataset]:
+    """What was prepared, compared with the plan, and its samples from where the run stands."""
+    if not plan.is_classifier:
+        check_vocabulary(plan.decoder, inputs["tokenizer"].values["vocab_size"])
+    sources = find_sources(plan, layout, inputs)
+    check_draws(plan.data, sources)
+    dataset = open_dataset(plan, layout, sources)
+    if found is not None:
+        dataset.go_on_from(found.progress.samples)
+    return sources, dataset
+
+
+def _computing(plan: RunPlan) -> dict[str, Any]:
+    """How the Trainer computes: device, precision, memory, seed."""
+    return {
+        "device": composer_device(plan),
+        "precision": composer_precision(plan.precision, on_gpu=device_kind(plan) == "gpu"),
+        "parallelism_config": parallelism(plan),
+        "device_train_microbatch_size": min(plan.training.microbatch, per_device_batch(plan)),
+        "compile_config": {} if plan.model.compile else None,
+        "deterministic_mode": plan.training.deterministic,
+        "seed": plan.seed,
+    }
 
 
 def padding_of(plan: RunPlan, inputs: Inputs) -> int | None:
@@ -168,7 +191,7 @@ def watchers(plan: RunPlan, layout: Layout, ledger: Ledger) -> list[Callback]:
     if plan.logging.jsonl:
         found.append(MetricsFile(layout.metrics, ledger))
     if plan.logging.console:
-        found.append(ConsoleProgress(ledger, plan.training.steps, unit="images" if plan.is_classifier else "tok"))
+        found.append(ConsoleProgress(ledger, plan.training.steps, counted=plan.counted))
     return found
 
 

@@ -107,6 +107,9 @@ def set_environment(plan: RunPlan) -> None:
         defaults["NODE_RANK"] = os.environ["GROUP_RANK"]
     if execution.threads is not None:
         defaults["OMP_NUM_THREADS"] = str(execution.threads)
+    if any(run.training.deterministic for run in plan.runs):
+        # cuBLAS reads it when it is first used, which may be before a training: teachers' logits, scores.
+        defaults["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
     if execution.offline:
         defaults |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
     for name, value in defaults.items():

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Final
 
-from runtime.errors import RunError, RunFailed
+from runtime.errors import RunError, RunFailed, first_line
 from runtime.files import write_bytes
 from runtime.layout import Layout
 from runtime.status import rank
@@ -31,12 +31,12 @@ def explain(error: Exception, layout: Layout) -> RunError:
     if _is_full(error):
         return RunFailed(
             "RC604",
-            f"the disk is full ({str(error).splitlines()[0]})",
+            f"the disk is full ({first_line(error)})",
             "free space or choose another folder with --runs, then run the same command again; what was whole is kept",
         )
     if type(error).__name__ == "OutOfMemoryError":  # torch's; not imported for its name alone
         remedy = "lower `training.microbatch`, or set `activation_checkpointing: true`; the same batch is kept"
-        return RunFailed("RC502", f"the device ran out of memory: {str(error).splitlines()[0]}", remedy)
+        return RunFailed("RC502", f"the device ran out of memory: {first_line(error)}", remedy)
     log = layout.run / ("crash.log" if rank() == 0 else f"crash-rank{rank()}.log")
     last = traceback.format_exception_only(error)[-1].strip().splitlines()[0]
     with contextlib.suppress(OSError, RunError):

@@ -8,9 +8,11 @@ RunError
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
-__all__ = ["DataError", "Refused", "RunError", "RunFailed"]
+__all__ = ["DataError", "Refused", "RunError", "RunFailed", "first_line"]
+
+_REASON_CHARACTERS: Final = 200
 
 
 class RunError(Exception):
@@ -49,3 +51,9 @@ class Refused(RunError):
     """Going on would damage or falsify something, so it is refused."""
 
     exit_code: ClassVar[int] = 4
+
+
+def first_line(error: Exception) -> str:
+    """What an exception of others says, in a line: the name of its type where it says nothing."""
+    text = str(error).strip().splitlines()
+    return (text[0] if text else type(error).__name__)[:_REASON_CHARACTERS]

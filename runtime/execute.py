@@ -18,7 +18,7 @@ from typing import Literal, cast
 from runtime.bias.gate import gate_error
 from runtime.bias.text import table
 from runtime.errors import Refused, RunFailed
-from runtime.files import atomic_folder, mark_cache, remove_stale
+from runtime.files import atomic_folder, mark_cache, remove_stale, remove_whole
 from runtime.layout import Layout
 from runtime.record import ADOPTED, CACHED, Record, is_present, read_record, step_folder, step_key, write_record
 from runtime.reporting.report import write_report
@@ -78,7 +78,7 @@ def execute(
         records[step.id] = record
         if rank() == 0:
             write_report(plan, layout, records)
-        _judge(record, plan)
+        _judge(record, context)
         if record.values.get("status") == "capped":
             return Outcome("capped", records)
         if not record.is_finished:
@@ -87,16 +87,26 @@ def execute(
     return Outcome("finished", records)
 
 
-def _judge(record: Record, plan: RunPlan) -> None:
+def _judge(record: Record, context: Context) -> None:
     """Stop after a comparison of classes that exceeds the plan's limits; what it measured is recorded.
+
+    An export that an earlier start left, under wider limits, is withdrawn: what is not to be shipped must not lie there ready.
 
     Raises:
         RunFailed: CEV or SDE is above its limit (RC610).
     """
+    plan, layout = context.plan, context.layout
     error = gate_error(plan.evaluation.bias, record.values) if record.kind == "compare" else None
-    if error is not None:
-        say(table(record.values, 100))
-        raise error
+    if error is None:
+        return
+    if layout.export.exists():
+        for step in plan.steps:
+            if step.kind == "export":
+                layout.step_result(step.id).unlink(missing_ok=True)
+        remove_whole(layout.export)
+        say(f"{layout.export} is removed: an earlier start made it under other limits")
+    say(table(record.values, 100))
+    raise error
 
 
 def _clean(layout: Layout) -> None:
@@ -128,7 +138,7 @@ def _results(step: Step, context: Context, records: dict[str, Record]) -> dict[s
                 f"step {step.id} reads {producer.id}, which has not been run into {context.layout.run}",
                 f"run it first: --steps {producer.id} (or --steps all)",
             )
-        _judge(record, context.plan)
+        _judge(record, context)
         folder = step_folder(producer, record.key, context.layout)
         results[producer.id] = Result(producer.id, record.key, folder, record.values)
     return results
@@ -160,7 +170,7 @@ def _step(step: Step, context: Context, inputs: dict[str, Result], module: StepM
         started = Record(kind=step.kind, key=key, inputs=keys, seconds=before, reused=False, values=values)
         record = _run(step, context, inputs, module, started)
         if record.is_finished:
-            say(f"{label}: done in {record.seconds:.1f} s; {facts(step.kind, record.values)}")
+            say(f"{label}: done in {record.seconds:.1f} s; {facts(step.kind, record.values, context.plan.counted)}")
     if rank() == 0:
         write_record(layout.step_result(step.id), record)
     return record

@@ -27,6 +27,7 @@ __all__ = [
     "mark_cache",
     "read_json",
     "remove_stale",
+    "remove_whole",
     "sync_tree",
     "temporary_path",
     "write_bytes",
@@ -107,6 +108,14 @@ def _last_change(path: Path) -> float:
         with contextlib.suppress(OSError):
             newest = max(newest, item.lstat().st_mtime)
     return newest
+
+
+def remove_whole(folder: Path) -> None:
+    """Remove a folder so that a kill leaves all of it or nothing: renamed to a temporary name first."""
+    with disk_errors(folder):
+        gone = temporary_path(folder)
+        folder.rename(gone)
+    _remove(gone)
 
 
 def _remove(path: Path) -> None:

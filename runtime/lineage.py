@@ -7,7 +7,7 @@ from runtime.layout import Layout
 from runtime.record import read_record
 from schemas.plan import RunPlan
 
-__all__ = ["alone", "earlier", "plans", "reads_like", "trained_key"]
+__all__ = ["alone", "earlier", "plans", "reads_like", "trained_key", "untrained"]
 
 
 def plans(plan: RunPlan) -> tuple[RunPlan, ...]:
@@ -52,6 +52,12 @@ def trained_key(name: str, plan: RunPlan, layout: Layout) -> str:
             f"run it first: --run {name} (or no --run, for all runs in order)",
         )
     return record.key
+
+
+def untrained(plan: RunPlan, layout: Layout) -> RunFailed:
+    """The error of a run whose weights are asked for, and that has no checkpoint (any more): what trains it."""
+    again = "--steps all" if plan.run is None else f"--run {plan.run} --steps all (or no --run, for all runs in order)"
+    return RunFailed("RC606", f"there is no checkpoint in {layout.checkpoints}", f"train it first: {again}")
 
 
 def reads_like(plan: RunPlan) -> RunPlan:

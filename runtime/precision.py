@@ -11,13 +11,16 @@ from schemas.plan import PrecisionPlan, RunPlan
 if TYPE_CHECKING:
     import torch
     from composer.core import Callback
+    from composer.devices import Device
 
 __all__ = [
+    "composer_device",
     "composer_precision",
     "convert_model",
     "device_kind",
     "fsdp_mixed_precision",
     "loss_scaling",
+    "measuring_device",
     "takes_fp8",
 ]
 
@@ -32,6 +35,31 @@ def device_kind(plan: RunPlan) -> str:
     import torch
 
     return "gpu" if plan.hardware.gpu != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def composer_device(plan: RunPlan) -> str | Device:
+    """What to give Composer's Trainer as `device`.
+
+    Composer's default lets GPUs since Ampere round the inputs of fp32 products to the 11 bits of TF32: neither the format nor
+    the peak that the plan says.
+    """
+    if device_kind(plan) != "gpu":
+        return "cpu"
+    from composer.devices import DeviceGPU
+
+    gpu: Device = DeviceGPU(allow_tf32=False)
+    return gpu
+
+
+def measuring_device(plan: RunPlan) -> torch.device:
+    """Where a model is measured after training, with the kernels of the training, though it may be another process."""
+    import torch
+
+    if device_kind(plan) != "gpu":
+        return torch.device("cpu")
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.deterministic = plan.training.deterministic
+    return torch.device("cuda")
 
 
 def composer_precision(precision: PrecisionPlan, *, on_gpu: bool) -> str:

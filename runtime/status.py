@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, TextIO
 from runtime.bias.text import facts as comparison_facts
 from runtime.errors import RunError
 from runtime.files import read_json, write_json
+from schemas.counted import TOKENS, Counted, several
 from schemas.units import format_bytes, format_count, format_tokens
 
 __all__ = [
@@ -108,67 +109,71 @@ class Status:
         write_json(self.path, value)
 
 
-def facts(kind: str, values: Mapping[str, Any]) -> str:
-    """What is worth knowing of a finished step, in half a line."""
-    return _FACTS[kind](values) if kind in _FACTS else ""
+def facts(kind: str, values: Mapping[str, Any], counted: Counted = TOKENS) -> str:
+    """What is worth knowing of a finished step of a run that counts tokens or images, in half a line."""
+    return _FACTS[kind](values, counted) if kind in _FACTS else ""
 
 
-def _prepare_facts(values: Mapping[str, Any]) -> str:
+def _prepare_facts(values: Mapping[str, Any], counted: Counted) -> str:
     train, heldout = values["train"], values["heldout"]
     if "classes" in values:
-        left_out = f", {broken:,} broken ones left out" if (broken := values["skipped"]["broken"]) else ""
-        images = f"{train['samples']:,} images to train on, {heldout['samples']:,} held out"
-        return f"{images}, {len(values['classes']):,} classes{left_out}"
+        broken = values["skipped"]["broken"]
+        left_out = f", {several(broken, 'broken one')} left out" if broken else ""
+        images = f"{counted.number(train['samples'])} to train on, {heldout['samples']:,} held out"
+        return f"{images}, {several(len(values['classes']), 'class', 'classes')}{left_out}"
     text = f"{format_tokens(train['tokens'])} to train on, {format_tokens(heldout['tokens'])} held out"
     skipped = sum(values.get("skipped", {}).values())
-    return text + (f", {skipped:,} documents left out" if skipped else "")
+    return text + (f", {several(skipped, 'document')} left out" if skipped else "")
 
 
-def _score_facts(values: Mapping[str, Any]) -> str:
+def _score_facts(values: Mapping[str, Any], _: Counted) -> str:
     (metric, found), *_ = values["metrics"].items()
     span = f"{metric} {found['min']:.4g} to {found['max']:.4g}, mean {found['mean']:.4g}"
     undefined = f", {found['undefined']:,} too short for it" if found["undefined"] else ""
-    return f"{span}; {values['documents']:,} documents{undefined}, {values['reused_documents']:,} scored before"
+    return (
+        f"{span}; {several(values['documents'], 'document')}{undefined}, {values['reused_documents']:,} scored before"
+    )
 
 
-def _logits_facts(values: Mapping[str, Any]) -> str:
-    kept = f"{values['top_k']:,} logits of each prediction in {values['samples']:,} samples, {format_bytes(values['bytes'])}"
+def _logits_facts(values: Mapping[str, Any], _: Counted) -> str:
+    which = f"{several(values['top_k'], 'logit')} of each prediction in {several(values['samples'], 'sample')}"
+    kept = f"{which}, {format_bytes(values['bytes'])}"
     return f"{kept}; all others had {values['rest']:.1%} of the probability"
 
 
-def _train_facts(values: Mapping[str, Any]) -> str:
+def _train_facts(values: Mapping[str, Any], counted: Counted) -> str:
     return (
-        f"{values['steps']:,} batches, {format_tokens(values['tokens'])}, loss {values['loss']:.4f}, "
-        f"{format_count(values['tokens_per_s'])} tok/s"
+        f"{several(values['steps'], 'batch', 'batches')}, {counted.amount(values['tokens'])}, loss {values['loss']:.4f}, "
+        f"{counted.speed(values['tokens_per_s'])}"
     )
 
 
-def _compress_facts(values: Mapping[str, Any]) -> str:
+def _compress_facts(values: Mapping[str, Any], counted: Counted) -> str:
     size, speed = values["bytes"], values["tokens_per_s"]
     return (
         f"{format_bytes(size['before'])} > {format_bytes(size['after'])}, "
-        f"{format_count(speed['before'])} > {format_count(speed['after'])} tok/s"
+        f"{format_count(speed['before'])} > {counted.speed(speed['after'])}"
     )
 
 
-def _evaluate_facts(values: Mapping[str, Any]) -> str:
-    losses = [f"{name} {_of_last(measured):.3f} nats" for name, measured in values["sources"].items()]
-    return ", ".join(losses) or "nothing is held out"
+def _evaluate_facts(values: Mapping[str, Any], _: Counted) -> str:
+    """Loss of the model that leaves the run, and of images the share that it gets right."""
+    found = []
+    for name, measured in values["sources"].items():
+        last = measured.get("shipped") or measured["trained"]
+        right = f" and {last['accuracy']:.1%} right" if last.get("accuracy") is not None else ""
+        found.append(f"{name} {last['loss']:.3f} nats{right}")
+    return ", ".join(found) or "nothing is held out"
 
 
-def _of_last(measured: Mapping[str, Any]) -> float:
-    """Loss of the model that leaves the run."""
-    return float((measured.get("shipped") or measured["trained"])["loss"])
-
-
-_FACTS: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
-    "tokenizer": lambda values: f"{values['vocab_size']:,} tokens in the vocabulary",
+_FACTS: Final[dict[str, Callable[[Mapping[str, Any], Counted], str]]] = {
+    "tokenizer": lambda values, _: f"{values['vocab_size']:,} tokens in the vocabulary",
     "prepare": _prepare_facts,
     "score": _score_facts,
     "logits": _logits_facts,
     "train": _train_facts,
     "compress": _compress_facts,
     "evaluate": _evaluate_facts,
-    "compare": comparison_facts,
-    "export": lambda values: f"{format_bytes(values['bytes'])} in {values['folder']}",
+    "compare": lambda values, _: comparison_facts(values),
+    "export": lambda values, _: f"{format_bytes(values['bytes'])} in {values['folder']}",
 }

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.errors import DataError
+from runtime.errors import DataError, first_line
 from runtime.files import read_json
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def load(folder: Path) -> TextTokenizer:
         backend = Tokenizer.from_file(str(folder / "tokenizer.json"))
         eos = json.loads((folder / "tokenizer_config.json").read_bytes()).get("eos_token")
     except Exception as error:  # `tokenizers` raises plain Exception
-        reason = str(error).splitlines()[0][:200]
+        reason = first_line(error)
         raise DataError(
             "RC406", f"the tokenizer in {folder} can't be read: {reason}", "delete the folder and run again"
         ) from error

@@ -35,7 +35,8 @@ class Bias(Frozen):
     against: Text | None = Field(
         None,
         description="The reference: `start` (the weights that the run begins with), `uncompressed` (the trained model before it"
-        " is made small), `previous` or the name of an earlier run of `sequence`, or a Hugging Face folder (with a `/` in it)."
+        " is made small), `previous` or the name of an earlier run of `sequence`, or a folder (with a `/` in it): a Hugging Face"
+        " one, or a classifier's export."
         " Default: the start, else the previous run, else the uncompressed model.",
         examples=["previous"],
     )

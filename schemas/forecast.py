@@ -5,6 +5,8 @@ What they decided (model, steps, layout) stands in the other sections; schemas/f
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from pydantic import Field
 
 from schemas.base import Float, Fraction, Frozen, Integer, Name, Text
@@ -18,6 +20,7 @@ __all__ = [
     "HardwarePlan",
     "LawPlan",
     "PlainBudget",
+    "Promise",
     "SequenceTotals",
     "ServingPlan",
     "ShippedPlan",
@@ -80,15 +83,31 @@ class PlainBudget(Frozen):
     max_gpus: Integer | None
 
 
+class Promise(NamedTuple):
+    """What the scaling law says of a run, where it says something; each field as in BudgetPlan."""
+
+    loss: float
+    optimal_parameters: int
+    optimal_tokens: int
+    optimal_loss: float
+    snapped_loss_delta: float
+    repetition_loss: float
+    chinchilla: ChoicePlan
+
+
 class BudgetPlan(PlainBudget):
-    """How much training, and what the scaling law says of it. Losses are nats per token, FLOPs 6 N D and 2 N T."""
+    """How much training, and what the scaling law says of it. Losses are nats per token, FLOPs 6 N D and 2 N T.
+
+    The law knows runs from random weights alone, and of them no promise is worth more than a uniform guess over the vocabulary:
+    elsewhere all that it says is null (compiler/budgeting/silence.py).
+    """
 
     objective: BudgetObjective = Field(description="What a lifetime costs.")
     serving: ServingPlan | None
     effective_inference_tokens: Float = Field(
         description="K: served tokens in units in which one costs 2 N training FLOPs; with `flops` the tokens themselves."
     )
-    loss: Float
+    loss: Float | None = Field(description="null where the law says nothing, as all that follows from it.")
     loss_low: Float | None = Field(
         description="Of the middle 90 % of the fit's resamples; null where they are not known."
     )
@@ -96,10 +115,10 @@ class BudgetPlan(PlainBudget):
     scaling_law: Text = Field(description="Name of a published fit, `constants`, or `fit`.")
     law: LawPlan
     extrapolated: bool = Field(description="The law is asked about sizes or ratios outside of its data.")
-    optimal_parameters: Integer = Field(description="The continuous optimum within the constraints.")
-    optimal_tokens: Integer
-    optimal_loss: Float
-    snapped_loss_delta: Float = Field(
+    optimal_parameters: Integer | None = Field(description="The continuous optimum within the constraints.")
+    optimal_tokens: Integer | None
+    optimal_loss: Float | None
+    snapped_loss_delta: Float | None = Field(
         description="Loss given up against the continuous optimum of the same lifetime cost, by whole dimensions and batches"
         " or by a model that the recipe fixes."
     )
@@ -108,8 +127,16 @@ class BudgetPlan(PlainBudget):
         description="The optimum without constraints and repetition, where they matter."
     )
     tokens_per_parameter: Float
-    repetition_loss: Float = Field(description="Loss that repeated data costs against as many fresh tokens.")
-    chinchilla: ChoicePlan = Field(description="The compute-optimal choice of the same loss, which ignores inference.")
+    repetition_loss: Float | None = Field(description="Loss that repeated data costs against as many fresh tokens.")
+    chinchilla: ChoicePlan | None = Field(
+        description="The compute-optimal choice of the same loss, which ignores inference."
+    )
+
+    @property
+    def promise(self) -> Promise | None:
+        """What the law says; None where it is silent."""
+        found = {name: getattr(self, name) for name in Promise._fields}
+        return None if None in found.values() else Promise(**found)
 
 
 class HardwarePlan(Frozen):

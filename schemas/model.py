@@ -58,7 +58,9 @@ class Start(Frozen):
         examples=["pretrain"],
     )
     folder: Text | None = Field(
-        None, description="Hugging Face folder, beside the recipe or absolute; dimensions and tokenizer follow it."
+        None,
+        description="Hugging Face folder, or a classifier's export, beside the recipe or absolute; dimensions and tokenizer "
+        "follow it.",
     )
     hub: Text | None = Field(None, description="Name on the Hugging Face hub; the recipe says its dimensions.")
     revision: Text | None = Field(None, description="Commit of the hub's repository, so that it can't change.")

@@ -12,6 +12,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, model_validator
 
 from schemas.base import Float, Frozen, Integer, Name
+from schemas.counted import IMAGES, TOKENS, Counted
 from schemas.evaluation import BiasPlan
 from schemas.forecast import (
     BudgetPlan,
@@ -20,6 +21,7 @@ from schemas.forecast import (
     HardwarePlan,
     LawPlan,
     PlainBudget,
+    Promise,
     SequenceTotals,
     ServingPlan,
     ShippedPlan,
@@ -61,6 +63,7 @@ __all__ = [
     "PhasePlan",
     "PlainBudget",
     "PrecisionPlan",
+    "Promise",
     "Provenance",
     "ResNetPlan",
     "RunPlan",
@@ -163,6 +166,19 @@ class RunPlan(Frozen):
         return self.budget
 
     @property
+    def is_law_silent(self) -> bool:
+        """Whether the scaling law says nothing of this run: of classifiers, of trained weights, far outside of its data."""
+        return not isinstance(self.budget, BudgetPlan) or self.budget.promise is None
+
+    @property
+    def promise(self) -> Promise:
+        """What the scaling law says of a run of which it says something."""
+        promise = self.law_budget.promise
+        if promise is None:
+            raise TypeError("the scaling law says nothing of this run")
+        return promise
+
+    @property
     def resnet(self) -> ResNetPlan:
         """The model of an image classifier's plan."""
         if not isinstance(self.model, ResNetPlan):
@@ -173,6 +189,11 @@ class RunPlan(Frozen):
     def is_classifier(self) -> bool:
         """Whether images are classified; else it is a language model."""
         return self.objective.kind == "classification"
+
+    @property
+    def counted(self) -> Counted:
+        """What `tokens` of this plan are, for people."""
+        return IMAGES if self.is_classifier else TOKENS
 
     @property
     def runs(self) -> tuple[RunPlan, ...]:

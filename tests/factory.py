@@ -11,7 +11,7 @@ __all__ = ["lowered", "tiny_plan"]
 
 _LOWERED: Final[dict[str, dict[str, Any]]] = {
     "distillation": {"sampling": "all", "loss": "kl", "every": 1, "probability": 1.0, "top_k": None},
-    "low_rank": {"hold": False},
+    "low_rank": {"hold": False, "removes": []},
     "pruning": {
         "method": "magnitude", "initial": 0.0, "schedule": "cubic", "norm": "l1", "targets": "all", "exclude": [],
     },

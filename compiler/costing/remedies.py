@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from compiler.draft import Draft
 from schemas.budget import Budget
 from schemas.diagnostics import DiagnosticsError, Severity
+from schemas.plan import BudgetPlan, PlainBudget
 from schemas.recipe import Recipe
 from schemas.training import Precision
 from schemas.units import Time, format_count, format_seconds, format_tokens, format_usd
@@ -41,10 +42,16 @@ _SAME_LOSS: Final = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """A change that was tried and meets all limits: the lines to write with what comes of them, its loss and dollars."""
+    """A change that was tried and meets all limits.
+
+    Args:
+        text: the lines to write, with what comes of them.
+        worse: nats more than before; where no law knows them, the share of the training that is given up.
+        usd: dollars of the changed run.
+    """
 
     text: str
-    loss: float
+    worse: float
     usd: float
 
 
@@ -71,20 +78,25 @@ class _Bench:
         text = f"{lines} takes {format_seconds(estimate.hours * 3600)}"
         if estimate.usd > 0:
             text += f" and {format_usd(estimate.usd)}"
-        if draft.is_classifier:  # no law says what another length does to the loss
-            return Remedy(text, 0.0, estimate.usd)
-        before, after = self.draft.law_budget, draft.law_budget
-        if abs(after.loss - before.loss) >= _SAME_LOSS and not (before.extrapolated or after.extrapolated):
-            text += f", loss {after.loss:.3f} instead of {before.loss:.3f}"
-        return Remedy(text, after.loss, estimate.usd)
+        before, after = self.draft.budget, draft.budget
+        old, new = _law_loss(before), _law_loss(after)
+        if old is None or new is None:
+            return Remedy(text, 1 - after.train_flops / before.train_flops, estimate.usd)
+        if abs(new - old) >= _SAME_LOSS and not (self.draft.law_budget.extrapolated or draft.law_budget.extrapolated):
+            text += f", loss {new:.3f} instead of {old:.3f}"
+        return Remedy(text, new - old, estimate.usd)
+
+
+def _law_loss(budget: PlainBudget) -> float | None:
+    """What the scaling law expects of a run; None where it says nothing."""
+    return budget.loss if isinstance(budget, BudgetPlan) else None
 
 
 def remedies(draft: Draft, start: Draft, replan: Replan, worst: Worst) -> tuple[Remedy, ...]:
     """Changes that meet all limits, those that keep the loss first and the cheapest of them first."""
     bench = _Bench(draft, start, replan, worst)
     found = _changes(bench) or _on_fewer_devices(bench)
-    loss = 0.0 if draft.is_classifier else draft.law_budget.loss
-    return tuple(sorted(found, key=lambda r: (max(0.0, r.loss - loss) >= _SAME_LOSS, round(r.loss, 3), r.usd)))
+    return tuple(sorted(found, key=lambda r: (r.worse >= _SAME_LOSS, round(r.worse, 3), r.usd)))
 
 
 def _changes(bench: _Bench) -> list[Remedy]:

@@ -47,6 +47,11 @@ class Run:
     item: Node | None = None
     path: PathKey = ()
 
+    @property
+    def number(self) -> int:
+        """Runs before it in the recipe, those included that are left out because of how they are written."""
+        return int(self.path[-1]) if self.path else 0
+
     def place(self, path: PathKey) -> PathKey:
         """A path of the run's recipe as one of the whole recipe: what the run says itself stands in its item."""
         node = self.item
@@ -130,6 +135,8 @@ def _problem(said: Node, size: int) -> Diagnostic | None:
 
 def _findings(items: Sequence[Node]) -> Iterator[Diagnostic]:
     """What is wrong with how single runs are written."""
+    from compiler.frontend.examples import written  # only a recipe with a sequence pays for it
+
     seen: dict[object, Node] = {}
     for number, item in enumerate(items):
         path: PathKey = ("sequence", number)
@@ -148,7 +155,7 @@ def _findings(items: Sequence[Node]) -> Iterator[Diagnostic]:
             fixed = re.sub(r"[^A-Za-z0-9._-]+", "-", node.text).strip("-._")[:_LONGEST_NAME]
             what = "is what recipes call the run just before" if node.value == PREVIOUS else "can't name a run"
             good = fixed if _NAME.fullmatch(fixed) and fixed != PREVIOUS else f"run{number + 1}"
-            yield _finding("RC107", f"`{node.text[:80]}` {what}", node, (*path, "name"), f"name: {good}")
+            yield _finding("RC107", f"`{node.text[:80]}` {what}", node, (*path, "name"), f"name: {written(good)}")
         elif node.value in seen:
             first = Related(span=seen[node.value].place.span(), message="the first one")
             found = _finding(

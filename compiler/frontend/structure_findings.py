@@ -81,18 +81,7 @@ def source(place: Site, resolved: Resolved) -> Diagnostic:
     given = [kind for kind in SOURCE_KINDS if kind in value]
     name = format_path(path)
     if len(given) > 1:
-        span = spans.key(*path, given[1])
-        first = spans.key(*path, given[0])
-        related = (Related(span=first, message="the first place"),) if first is not None else ()
-        message = f"`{name}` comes from two places: `{given[0]}` and `{given[1]}`"
-        return Diagnostic(
-            code="RC201",
-            message=message,
-            span=span,
-            path=name,
-            related=related,
-            help="make two sources of them, and mix them with `data.mixture`",
-        )
+        return _two_places(path, given, resolved)
     for key in value:
         if (near := closest(key, SOURCE_KINDS)) is not None:
             return Diagnostic(
@@ -109,6 +98,18 @@ def source(place: Site, resolved: Resolved) -> Diagnostic:
         span=spans.key(*path) or spans.nearest(*path),
         path=name,
         help=f"add one of {', '.join(SOURCE_KINDS)}, for example `files: docs/**/*.md`",
+    )
+
+
+def _two_places(path: PathKey, given: list[str], resolved: Resolved) -> Diagnostic:
+    first, name = resolved.spans.key(*path, given[0]), format_path(path)
+    return Diagnostic(
+        code="RC201",
+        message=f"`{name}` comes from two places: `{given[0]}` and `{given[1]}`",
+        span=resolved.spans.key(*path, given[1]),
+        path=name,
+        related=(Related(span=first, message="the first place"),) if first is not None else (),
+        help="make two sources of them, and mix them with `data.mixture`",
     )
 
 

@@ -21,6 +21,7 @@ _LINES: Final = {
     "sources": "sources: {docs: {files: docs/**/*.md}}",
     "precision": "precision: bf16",
     "tokenizer": "tokenizer: {kind: pretrained, hub: gpt2}",
+    "compression": "compression: [{kind: quantization, weights: int8}]",
     "gradient_clipping": "gradient_clipping: {threshold: 1.0}",
 }
 # A mixture is written out for this many sources; of more, one stands for all.

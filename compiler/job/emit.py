@@ -18,7 +18,7 @@ from compiler.job.scripts import folder_name, script_values
 from compiler.job.yaml_out import dump
 from schemas.diagnostics import Diagnostic, DiagnosticsError
 from schemas.plan import RunPlan
-from schemas.units import format_bytes, format_count, format_seconds, format_tokens, format_usd
+from schemas.units import format_bytes, format_count, format_seconds, format_usd
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -83,7 +83,6 @@ def _environment() -> Environment:
         "number": lambda value: f"{value:.6g}",
         "percent": lambda value: f"{value * 100:.3g} %",
         "seconds": format_seconds,
-        "tokens": format_tokens,
         "usd": format_usd,
     }
     return environment

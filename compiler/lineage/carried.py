@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from compiler.draft import Draft
+from compiler.layers import body_layers
 from compiler.lowering import low_rank, pruning
+from compiler.removal import left, prunable, prunings
 from schemas.fragment import Claim, Fragment
 from schemas.plan import ModelPlan, ResNetPlan, RunPlan
 from schemas.techniques import Window
@@ -26,7 +30,9 @@ def carried(draft: Draft, said: frozenset[str]) -> dict[str, Fragment]:
     before = draft.beginning.run if draft.beginning is not None else None
     if before is None:
         return {}
-    found = {"low_rank": _factors(before, draft.model), "pruning": _zeros(before, draft.model, owned="pruning" in said)}
+    found = {"low_rank": _factors(before, draft.model)}
+    if "low_rank" not in said:  # which takes out what is empty, and leaves no zeros
+        found["pruning"] = _zeros(before, prunings(draft), draft.model, owned="pruning" in said)
     return {kind: fragment for kind, fragment in found.items() if fragment is not None}
 
 
@@ -34,26 +40,25 @@ def _factors(before: RunPlan, model: ModelPlan | ResNetPlan) -> Fragment | None:
     spec = next((spec for spec in before.algorithms if isinstance(spec, LowRankAlgorithm)), None)
     if spec is None:
         return None
-    cut = list(low_rank.saved(spec, model))
     remaining = low_rank.left(spec, model)
     return Fragment(
         claims=(Claim(slot="model.weights", shared=True),),
         algorithms=(spec.model_copy(update={"hold": True, "window": _ALL_ALONG}),),
-        flops_per_token=-6.0 * sum(layer.positions * weights for layer, weights in cut),
+        flops_per_token=low_rank.less_flops(spec, model),
         trainable_parameters=remaining,
         shipped_parameters=remaining,
         reason=f"the factors of the run `{before.run}` are kept",
     )
 
 
-def _zeros(before: RunPlan, model: ModelPlan | ResNetPlan, *, owned: bool) -> Fragment | None:
-    """Zeros of the last pruning before; of channels and heads where any run took these."""
-    specs = [spec for spec in before.algorithms if isinstance(spec, PruningAlgorithm)]
+def _zeros(
+    before: RunPlan, specs: Sequence[PruningAlgorithm], model: ModelPlan | ResNetPlan, *, owned: bool
+) -> Fragment | None:
+    """Zeros of all prunings before; of channels and heads where any run took these."""
     if not specs:
         return None
-    last = next((spec for spec in specs if spec.method == "structured"), specs[-1])
-    spec = last.model_copy(update={"schedule": "hold", "window": _ALL_ALONG, "interval_steps": 1})
-    parameters, nonzero = pruning.left(spec, model)
+    spec = _as_one(specs, model)
+    parameters, nonzero = left(specs, model)
     return Fragment(
         claims=(Claim(slot="model.weights", shared=True),),
         algorithms=(spec,),
@@ -62,3 +67,15 @@ def _zeros(before: RunPlan, model: ModelPlan | ResNetPlan, *, owned: bool) -> Fr
         shipped_nonzero=nonzero if not owned else None,
         reason=f"what the run `{before.run}` pruned stays zero",
     )
+
+
+def _as_one(specs: Sequence[PruningAlgorithm], model: ModelPlan | ResNetPlan) -> PruningAlgorithm:
+    """What holds the zeros of several prunings: those of every layer that one of them worked on."""
+    last = next((spec for spec in reversed(specs) if spec.method == "structured"), specs[-1])
+    held = last.model_copy(update={"schedule": "hold", "window": _ALL_ALONG, "interval_steps": 1})
+    if len({(spec.targets, spec.exclude) for spec in specs}) == 1:
+        return held
+    # Each layer by its name: no pattern says `the MLPs of one, and the attention of the other`.
+    worked_on = {layer.name for spec in specs for layer in prunable(spec, model)}
+    spared = tuple(layer.name for layer in body_layers(model) if layer.name not in worked_on)
+    return held.model_copy(update={"targets": "all", "exclude": spared})

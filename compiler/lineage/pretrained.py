@@ -98,6 +98,8 @@ def described(folder: Path) -> Pretrained | None:
 def unlike(config: Mapping[str, Any]) -> str:
     """Why a model can't be built from dimensions alone, in words; empty if it can."""
     family = _FAMILIES.get(str(config.get("model_type")))
+    if family is None and config.get("family") == "resnet":  # recipec's own export
+        return "it is a resnet, which classifies images"
     if family is None:
         return f"it is a `{config.get('model_type')}`, and models here are {' or '.join(_FAMILIES)}"
     wrong = [key for key in _NEEDED[family] if not _is_count(config.get(key))]

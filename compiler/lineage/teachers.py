@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pydantic import ValidationError
-
 from compiler.draft import Draft
 from compiler.frontend.suggest import closest
-from compiler.lineage.pretrained import described, hub_folder, read_config
+from compiler.lineage.classifiers import NoClassifierError, classifier_in
+from compiler.lineage.pretrained import described, hub_folder
 from schemas.diagnostics import DiagnosticsError
 from schemas.fragment import Requirement
 from schemas.plan import ModelPlan, ResNetPlan, RunPlan, TokenizerPlan
@@ -73,8 +72,8 @@ def known_teacher(teacher: Teacher, key: str, draft: Draft) -> Known:
 def _resnet(folder: Path) -> ResNetPlan | None:
     """The classifier in a folder that recipec exported; None if there is none."""
     try:
-        return ResNetPlan.model_validate(read_config(folder))
-    except ValidationError:
+        return classifier_in(folder).model
+    except NoClassifierError:
         return None
 
 

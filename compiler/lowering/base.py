@@ -9,7 +9,7 @@ from schemas.fragment import Fragment, Requirement
 from schemas.techniques import Technique, Window
 from schemas.units import Time
 
-__all__ = ["Lowering", "known", "whole_run", "window"]
+__all__ = ["Lowering", "known", "starts", "steps", "whole_run", "window"]
 
 
 class Lowering(Protocol):
@@ -60,3 +60,9 @@ def known(draft: Draft, **times: Time) -> tuple[Requirement, ...]:
                 )
             )
     return tuple(found)
+
+
+def starts(draft: Draft) -> bool:
+    """Whether there are trained weights to begin with; `previous` means none in the first run of a sequence."""
+    start = draft.recipe.model.start
+    return start is not None and (start.run != "previous" or draft.run_named("previous") is not None)

@@ -34,17 +34,8 @@ def lower(technique: Technique, draft: Draft, /) -> Fragment:
     opened = -(-max(0, end - start) // technique.every)
     duty = min(1.0, opened * technique.probability / draft.batch.steps)
     work, parameters = _sizes(technique, teachers, draft)
-    algorithm = DistillationAlgorithm(
-        window=Window(start_token=start * draft.batch.tokens, end_token=end * draft.batch.tokens),
-        teachers=tuple(teacher.plan for teacher in teachers),
-        sampling=technique.sampling if len(teachers) > 1 else "all",
-        loss=technique.loss,
-        temperature=technique.temperature,
-        weight=technique.weight,
-        every=technique.every,
-        probability=technique.probability,
-        top_k=None if technique.cache is None else min(technique.cache.top_k, width(draft.model)),
-    )
+    window = Window(start_token=start * draft.batch.tokens, end_token=end * draft.batch.tokens)
+    algorithm = _algorithm(technique, teachers, window, draft)
     kept = algorithm.top_k is not None
     return Fragment(
         claims=(Claim(slot="loss.terms", shared=True), Claim(slot="loss.teacher")),
@@ -67,6 +58,20 @@ def lower(technique: Technique, draft: Draft, /) -> Fragment:
         once_flops_per_token=2.0 * work if kept else 0.0,
         once_bytes_per_token=float(algorithm.row_bytes(width(draft.model))) if kept else 0.0,
         reason=_reason(technique, teachers, draft, opened, parameters),
+    )
+
+
+def _algorithm(technique: Distillation, teachers: list[Known], window: Window, draft: Draft) -> DistillationAlgorithm:
+    return DistillationAlgorithm(
+        window=window,
+        teachers=tuple(teacher.plan for teacher in teachers),
+        sampling=technique.sampling if len(teachers) > 1 else "all",
+        loss=technique.loss,
+        temperature=technique.temperature,
+        weight=technique.weight,
+        every=technique.every,
+        probability=technique.probability,
+        top_k=None if technique.cache is None else min(technique.cache.top_k, width(draft.model)),
     )
 
 

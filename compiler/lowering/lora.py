@@ -6,7 +6,7 @@ from typing import Final
 
 from compiler.draft import Draft
 from compiler.frontend.suggest import closest
-from compiler.lowering.base import whole_run
+from compiler.lowering.base import starts, whole_run
 from schemas.fragment import Claim, Fragment, Requirement
 from schemas.plan import ModelPlan
 from schemas.techniques import Technique
@@ -101,19 +101,13 @@ def _frozen_bytes(technique: Lora, draft: Draft) -> float | None:
     return (blocks * _NF4_BYTES + (model.num_parameters - blocks) * kept) / model.num_parameters
 
 
-def _starts(draft: Draft) -> bool:
-    """Whether there are trained weights to begin with; `previous` means none in the first run of a sequence."""
-    start = draft.recipe.model.start
-    return start is not None and (start.run != "previous" or draft.run_named("previous") is not None)
-
-
 def _requirements(technique: Lora, draft: Draft, known: dict[str, tuple[int, int]]) -> tuple[Requirement, ...]:
     unknown = tuple(name for name in _targets(technique, known) if name not in known)
     guess = closest(unknown[0], known) if unknown else None
     family = draft.decoder.family
     return (
         Requirement(
-            holds=_starts(draft),
+            holds=starts(draft),
             key="kind",
             message="adapters beside random weights learn next to nothing: the weights under them never change",
             help="model: {start: models/base}   # or {start: {run: previous}}, or delete `adapter`",

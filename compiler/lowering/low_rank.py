@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from typing import Final
 
 from compiler.draft import Draft
-from compiler.layers import Layer, body_layers
-from compiler.lowering.base import whole_run
+from compiler.layers import Layer, body_layers, narrowed
+from compiler.lowering.base import starts, whole_run
+from compiler.removal import emptied, lost, prunings, removed
 from schemas.fragment import Claim, Fragment, Requirement
 from schemas.plan import ModelPlan, ResNetPlan
 from schemas.techniques import Technique
 from schemas.techniques.low_rank import LowRank, LowRankAlgorithm
 
-__all__ = ["left", "lower", "rank_of", "saved"]
+__all__ = ["layers_of", "left", "less_flops", "lower", "rank_of", "saved"]
 
 _CLAIMS: Final = (
     Claim(slot="model.weights", shared=True),
@@ -33,19 +34,30 @@ def lower(technique: Technique, draft: Draft, /) -> Fragment:
         parameters=technique.parameters,
         targets=_targets(technique, model),
         hold=False,
+        removes=prunings(draft),
     )
-    cut = list(saved(spec, model))
-    removed = sum(weights for _, weights in cut)
-    products = sum(layer.positions * weights for layer, weights in cut)
+    cut, remaining = list(saved(spec, model)), left(spec, model)
     return Fragment(
         claims=_CLAIMS,
         algorithms=(spec,),
         requires=_requirements(technique, draft, spec),
-        flops_per_token=-6.0 * products,  # forward and backward pass of two smaller products
-        trainable_parameters=model.num_parameters - removed,
-        shipped_parameters=model.num_parameters - removed,
-        reason=_reason(spec, cut, removed),
+        flops_per_token=less_flops(spec, model),
+        trainable_parameters=remaining,
+        shipped_parameters=remaining,
+        reason=_reason(spec, cut, sum(weights for _, weights in cut)),
     )
+
+
+def layers_of(spec: LowRankAlgorithm, model: ModelPlan | ResNetPlan) -> tuple[Layer, ...]:
+    """The layers that factors are made of: without the channels and heads that earlier runs emptied."""
+    return narrowed(body_layers(model), removed(spec.removes, model))
+
+
+def less_flops(spec: LowRankAlgorithm, model: ModelPlan | ResNetPlan) -> float:
+    """What two smaller products in place of a layer, and layers that lost channels, change of forward and backward pass."""
+    whole = sum(layer.positions * layer.weights for layer in body_layers(model))
+    narrow = sum(layer.positions * layer.weights for layer in layers_of(spec, model))
+    return -6.0 * (whole - narrow + sum(layer.positions * weights for layer, weights in saved(spec, model)))
 
 
 def rank_of(spec: LowRankAlgorithm, layer: Layer) -> int | None:
@@ -65,7 +77,7 @@ def rank_of(spec: LowRankAlgorithm, layer: Layer) -> int | None:
 
 def saved(spec: LowRankAlgorithm, model: ModelPlan | ResNetPlan) -> Iterator[tuple[Layer, int]]:
     """Layers that become factors, and the weights that each loses; with `energy`, which only the weights know, none."""
-    for layer in body_layers(model):
+    for layer in layers_of(spec, model):
         rank = rank_of(spec, layer) if layer.name.rpartition(".")[2] in spec.targets else None
         if rank is not None:
             yield layer, layer.weights - rank * (layer.outputs + layer.inputs)
@@ -73,7 +85,8 @@ def saved(spec: LowRankAlgorithm, model: ModelPlan | ResNetPlan) -> Iterator[tup
 
 def left(spec: LowRankAlgorithm, model: ModelPlan | ResNetPlan) -> int:
     """Parameters with factors in place of layers; an upper bound with `energy`."""
-    return model.num_parameters - sum(weights for _, weights in saved(spec, model))
+    gone = lost(removed(spec.removes, model))
+    return model.num_parameters - gone - sum(weights for _, weights in saved(spec, model))
 
 
 def _targets(technique: LowRank, model: ModelPlan | ResNetPlan) -> tuple[str, ...]:
@@ -90,20 +103,14 @@ def _reason(spec: LowRankAlgorithm, cut: list[tuple[Layer, int]], removed: int) 
     return f"{said}: {len(cut)} layers become two, {removed:,} weights fewer"
 
 
-def _starts(draft: Draft) -> bool:
-    """Whether there are trained weights to begin with; `previous` means none in the first run of a sequence."""
-    start = draft.recipe.model.start
-    return start is not None and (start.run != "previous" or draft.run_named("previous") is not None)
-
-
 def _requirements(technique: LowRank, draft: Draft, spec: LowRankAlgorithm) -> tuple[Requirement, ...]:
     before = draft.beginning.run if draft.beginning is not None else None
     key = next((name for name in ("rank", "parameters") if getattr(technique, name) is not None), "kind")
-    layers = [layer for layer in body_layers(draft.model) if layer.name.rpartition(".")[2] in spec.targets]
+    layers = [layer for layer in layers_of(spec, draft.model) if layer.name.rpartition(".")[2] in spec.targets]
     most = max(((layer.weights - 1) // (layer.outputs + layer.inputs) for layer in layers), default=0)
     return (
         Requirement(
-            holds=_starts(draft),
+            holds=starts(draft),
             key="kind",
             message="factors of random weights have nothing to keep: their singular values are all alike",
             help="model: {start: models/base}   # or {start: {run: previous}}",
@@ -127,9 +134,17 @@ def _requirements(technique: LowRank, draft: Draft, spec: LowRankAlgorithm) -> t
             help="delete this item",
         ),
         Requirement(
-            holds=before is None or all(algorithm.kind != "pruning" for algorithm in before.algorithms),
+            holds=all(one.method == "structured" for one in spec.removes),
             key="kind",
             message=f"the run `{before.run if before else ''}` left zeros, and factors have none: their product would fill them",
             help="low_rank in the run before, and `kind: pruning` here: factors are pruned like any weights",
+        ),
+        Requirement(
+            holds=removed(spec.removes, draft.model) == emptied(spec.removes, draft.model)
+            or any(one.method != "structured" for one in spec.removes),
+            key="kind",
+            message=f"the run `{before.run if before else ''}` emptied channels or heads of some layers alone, which must "
+            "stay in a model with one size for all layers, and factors would fill them",
+            help="delete this item, or `exclude` of the pruning",
         ),
     )

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from compiler.draft import Draft
 from compiler.frontend.suggest import closest
-from compiler.layers import Layer, Structure, body_layers, is_excluded, structures
+from compiler.layers import is_excluded
 from compiler.lowering.base import known, steps, window
+from compiler.removal import emptied, left, prunable, prunings
 from schemas.fragment import Claim, Fragment, Requirement
 from schemas.plan import ModelPlan, ResNetPlan
 from schemas.techniques import Technique
 from schemas.techniques.pruning import Pruning, PruningAlgorithm
 
-__all__ = ["left", "lower", "mask_parameters"]
+__all__ = ["lower", "mask_parameters"]
+
+_OFF: Final = 0.1
+"""Share of units by which rounding may miss what was asked before it is told."""
 
 
 def lower(technique: Technique, draft: Draft, /) -> Fragment:
@@ -38,15 +43,17 @@ def lower(technique: Technique, draft: Draft, /) -> Fragment:
         if at_once
         else f"{technique.schedule} from {technique.initial:g} between steps {start} and {end}"
     )
-    parameters, nonzero = left(spec, draft.model)
+    specs = (*prunings(draft), spec)
+    parameters, nonzero = left(specs, draft.model)
     structure = (Claim(slot="model.structure"),) if technique.method == "structured" else ()
     return Fragment(
         claims=(Claim(slot="model.weights", shared=True), Claim(slot="model.sparsity"), *structure),
         algorithms=(spec,),
-        requires=(*_times(technique, draft), *_choices(technique), *_model(technique, draft)),
+        requires=(*_times(technique, draft), *_choices(technique), *_model(technique, spec, draft)),
+        lints=tuple(_rounded_off(spec, draft)),
         whole_weights=technique.scope == "global",  # one ranking of all weights
         memory_parameters=mask_parameters(spec, draft.model),
-        shipped_parameters=parameters if technique.method == "structured" else None,
+        shipped_parameters=parameters if any(one.method == "structured" for one in specs) else None,
         shipped_nonzero=nonzero,
         reason=f"{technique.sparsity:g} of {_what(technique)} removed, {slope}",
     )
@@ -61,59 +68,7 @@ def _what(technique: Pruning) -> str:
 
 def mask_parameters(spec: PruningAlgorithm, model: ModelPlan | ResNetPlan) -> int:
     """Masks in units of fp32 weights: a byte for each weight that can go."""
-    return -(-sum(layer.weights for layer in _layers(spec, model)) // 4)
-
-
-def _layers(spec: PruningAlgorithm, model: ModelPlan | ResNetPlan) -> list[Layer]:
-    return [
-        layer
-        for layer in body_layers(model)
-        if spec.targets in ("all", layer.group)
-        and not is_excluded(layer.name, spec.exclude)
-        and (spec.method != "2:4" or layer.fours)
-    ]
-
-
-def left(spec: PruningAlgorithm, model: ModelPlan | ResNetPlan) -> tuple[int, float]:
-    """Parameters of the finished model, and the share of them that isn't zero.
-
-    Removed are round(sparsity x n) of each layer, or of each structure's units, as runtime/compression/sparsity does it.
-    """
-    total = model.num_parameters
-    if spec.method != "structured":
-        return total, 1 - _zeros(spec, model) / total
-    removed = sum(_removed(spec, model))
-    if _uniform(spec, model):
-        return total - removed, 1.0
-    return total, 1 - removed / total
-
-
-def _zeros(spec: PruningAlgorithm, model: ModelPlan | ResNetPlan) -> int:
-    layers = _layers(spec, model)
-    if spec.scope == "global":
-        return round(spec.sparsity * sum(layer.weights for layer in layers))
-    return sum(round(spec.sparsity * layer.weights) for layer in layers)
-
-
-def _pruned(spec: PruningAlgorithm, model: ModelPlan | ResNetPlan) -> Iterator[tuple[Structure, bool]]:
-    """Structures of the targets, and whether they are pruned."""
-    for structure in structures(model):
-        if spec.targets in ("all", structure.group):
-            yield structure, not any(is_excluded(layer, spec.exclude) for layer in structure.layers)
-
-
-def _removed(spec: PruningAlgorithm, model: ModelPlan | ResNetPlan) -> Iterator[int]:
-    """Parameters that go with each structure's units."""
-    before = 0
-    for structure, pruned in _pruned(spec, model):
-        units = min(structure.size - 1, round(spec.sparsity * structure.size)) if pruned else 0
-        yield units * (structure.weights - structure.shared * before)
-        before = units
-
-
-def _uniform(spec: PruningAlgorithm, model: ModelPlan | ResNetPlan) -> bool:
-    """Whether zeros can be taken out: a language model's configuration has one size for all of its layers."""
-    return isinstance(model, ResNetPlan) or all(pruned for _, pruned in _pruned(spec, model))
+    return -(-sum(layer.weights for layer in prunable(spec, model)) // 4)
 
 
 def _times(technique: Pruning, draft: Draft) -> tuple[Requirement, ...]:
@@ -182,34 +137,21 @@ def _choices(technique: Pruning) -> tuple[Requirement, ...]:
     )
 
 
-def _model(technique: Pruning, draft: Draft) -> tuple[Requirement, ...]:
+def _model(technique: Pruning, spec: PruningAlgorithm, draft: Draft) -> tuple[Requirement, ...]:
     """What the model has to be pruned."""
     model, structured = draft.model, technique.method == "structured"
-    family = model.family
-    gpt2_heads = structured and family == "gpt2" and technique.targets != "mlp"
-    names = [layer.name for layer in body_layers(model) if technique.targets in ("all", layer.group)]
-    missing = next(
-        (pattern for pattern in technique.exclude if not any(is_excluded(n, [pattern]) for n in names)), None
-    )
+    whole = spec.model_copy(update={"exclude": ()})
+    names = [layer.name for layer in prunable(whole, model)]
+    missing = next((one for one in technique.exclude if not any(is_excluded(n, [one]) for n in names)), None)
     before = draft.beginning.run if draft.beginning is not None else None
+    factors = structured and before is not None and any(one.kind == "low_rank" for one in before.algorithms)
+    nothing = bool(names) and missing is None and not _goes(spec, model)
     return (
         Requirement(
-            holds=family != "resnet" or technique.targets == "all",
+            holds=model.family != "resnet" or technique.targets == "all",
             key="targets",
             message="a resnet has neither MLPs nor attention",
             help="targets: all",
-        ),
-        Requirement(
-            holds=not gpt2_heads,
-            key="targets",
-            message="a gpt2 without some of its heads can't be written down: its configuration divides the width by their number",
-            help="targets: mlp",
-        ),
-        Requirement(
-            holds=not structured or not isinstance(model, ResNetPlan) or model.norm == "batch",
-            key="method",
-            message="a channel that is zero still counts in its group's mean, so groups of channels can't lose one",
-            help="method: magnitude   # or `model: {norm: batch}`",
         ),
         Requirement(
             holds=missing is None,
@@ -218,12 +160,75 @@ def _model(technique: Pruning, draft: Draft) -> tuple[Requirement, ...]:
             help=_closest_layer(missing or "", names),
         ),
         Requirement(
-            holds=not structured or before is None or all(spec.kind != "low_rank" for spec in before.algorithms),
+            holds=not nothing or bool(prunable(spec, model)),
+            key="exclude",
+            message="all layers that could be pruned are excluded",
+            help=_closest_layer("", names[:1]),
+        ),
+        Requirement(
+            holds=not nothing or not prunable(spec, model),
+            key="sparsity",
+            message=f"{technique.sparsity:g} of each layer rounds to nothing: {_sizes(spec, model)}",
+            help="sparsity: 0.5",
+        ),
+        Requirement(
+            holds=bool(names) or (model.family == "resnet" and technique.targets != "all"),
+            key="method",
+            message="no layer has inputs in fours",
+            help="method: magnitude",
+        ),
+        Requirement(
+            holds=not factors,
             key="method",
             message=f"the run `{before.run if before else ''}` left factors, whose layers have no channels of their own",
             help="method: magnitude",
         ),
     )
+
+
+def _goes(spec: PruningAlgorithm, model: ModelPlan | ResNetPlan) -> bool:
+    """Whether anything is removed at all."""
+    if spec.method == "structured":
+        return any(units for _, units in emptied([spec], model))
+    return any(round(spec.sparsity * layer.weights) for layer in prunable(spec, model))
+
+
+def _sizes(spec: PruningAlgorithm, model: ModelPlan | ResNetPlan) -> str:
+    """How many units structures have, or weights the layers."""
+    if spec.method != "structured":
+        return f"a layer has {max((layer.weights for layer in prunable(spec, model)), default=0):,} weights"
+    names = {layer.name for layer in prunable(spec, model)}
+    sizes = {one.group: one.size for one, _ in emptied([spec], model) if names.issuperset(one.layers[:1])}
+    return ", ".join(f"{size} {_units(group, model)}" for group, size in sizes.items())
+
+
+def _units(group: str, model: ModelPlan | ResNetPlan) -> str:
+    """What units of a structure are called."""
+    heads = "key-value groups" if model.family == "llama" else "heads"
+    blocks = "groups of channels" if isinstance(model, ResNetPlan) and model.norm == "group" else "channels"
+    return {"attention": heads, "block": blocks}.get(group, "channels")
+
+
+def _rounded_off(spec: PruningAlgorithm, draft: Draft) -> Iterator[Requirement]:
+    """Advice where a layer has so few heads or channels that another share of them goes than was asked for."""
+    model = draft.model
+    names = {layer.name for layer in prunable(spec, model)}
+    units = emptied([spec], model) if spec.method == "structured" else ()
+    if not any(count for _, count in units):
+        return  # an error, or nothing that is cut into units
+    told: set[str] = set()
+    for structure, count in units:
+        if structure.layers[0] not in names or structure.group in told:
+            continue
+        if abs(count / structure.size - spec.sparsity) > _OFF:
+            told.add(structure.group)
+            yield Requirement(
+                holds=False,
+                key="sparsity",
+                message=f"{count} of {structure.size} {_units(structure.group, model)} go, which is "
+                f"{count / structure.size:.2g} of them and not {spec.sparsity:g}: whole ones go, and one always stays",
+                help=f"sparsity: {max(1, count) / structure.size:.2g}",
+            )
 
 
 def _closest_layer(pattern: str, names: list[str]) -> str:

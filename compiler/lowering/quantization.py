@@ -81,54 +81,64 @@ def _bits(spec: QuantizationAlgorithm, layers: list[Layer], draft: Draft) -> flo
     return (taken + (total - rounded) * kept) / total
 
 
-def _requirements(technique: Quantization, draft: Draft) -> tuple[Requirement, ...]:
+def _requirements(technique: Quantization, draft: Draft) -> Iterator[Requirement]:
     """Knobs that make no sense, or that nothing would read."""
+    yield from _window(technique, draft)
+    yield from _scales(technique)
+    yield from _excluded(technique, draft)
+
+
+def _window(technique: Quantization, draft: Draft) -> Iterator[Requirement]:
     qat, start = technique.mode == "qat", steps(draft, technique.start)
-    said = technique.model_fields_set
-    granularity = technique.granularity
+    if qat:
+        yield from known(draft, start=technique.start)
+    yield Requirement(
+        holds=qat or "start" not in technique.model_fields_set,
+        key="start",
+        message="`mode: ptq` rounds the finished model, so nothing reads `start`",
+        help="delete `start`, or write `mode: qat`",
+    )
+    yield Requirement(
+        holds=not qat or start != draft.batch.steps,  # what lies beyond the run is reported above
+        key="start",
+        message=f"rounding would begin at step {start}, when the run is over",
+        help="start: 0.9dur",
+    )
+
+
+def _scales(technique: Quantization) -> Iterator[Requirement]:
+    """What shares a scale."""
+    granularity, weights = technique.granularity, technique.weights
+    grouped = granularity == "group" or (granularity is None and weights == "int4")
+    yield Requirement(
+        holds=weights != "int4" or granularity in (None, "group"),
+        key="granularity",
+        message=f"with 16 values for all weights of one {granularity} most of them become zero",
+        help="granularity: group   # or `weights: int8`",
+    )
+    yield Requirement(
+        holds="group_size" not in technique.model_fields_set or grouped,
+        key="group_size",
+        message=f"one scale a {granularity or 'channel'}, so nothing reads `group_size`",
+        help="granularity: group",
+    )
+
+
+def _excluded(technique: Quantization, draft: Draft) -> Iterator[Requirement]:
     names = [layer.name for layer in body_layers(draft.model)]
     missing = next((name for name in technique.exclude if not any(is_excluded(n, [name]) for n in names)), None)
     parts = dict.fromkeys(part for name in names for part in (name, name.rpartition(".")[2]))
-    return (
-        *(known(draft, start=technique.start) if qat else ()),
-        Requirement(
-            holds=qat or "start" not in said,
-            key="start",
-            message="`mode: ptq` rounds the finished model, so nothing reads `start`",
-            help="delete `start`, or write `mode: qat`",
-        ),
-        Requirement(
-            holds=not qat or start != draft.batch.steps,  # what lies beyond the run is reported above
-            key="start",
-            message=f"rounding would begin at step {start}, when the run is over",
-            help="start: 0.9dur",
-        ),
-        Requirement(
-            holds=technique.weights != "int4" or granularity in (None, "group"),
-            key="granularity",
-            message=f"with 16 values for all weights of one {granularity} most of them become zero",
-            help="granularity: group   # or `weights: int8`",
-        ),
-        Requirement(
-            holds="group_size" not in said
-            or granularity == "group"
-            or (granularity, technique.weights) == (None, "int4"),
-            key="group_size",
-            message=f"one scale a {granularity or 'channel'}, so nothing reads `group_size`",
-            help="granularity: group",
-        ),
-        Requirement(
-            holds=missing is None,
-            key="exclude",
-            message=f"`{missing}` names no layer that is rounded",
-            help=f"exclude: [{closest(missing or '', parts) or (names[0] if names else '')}]",
-        ),
-        Requirement(
-            holds=any(not is_excluded(name, technique.exclude) for name in names),
-            key="exclude",
-            message="no layer is left to be rounded",
-            help="delete `exclude`",
-        ),
+    yield Requirement(
+        holds=missing is None,
+        key="exclude",
+        message=f"`{missing}` names no layer that is rounded",
+        help=f"exclude: [{closest(missing or '', parts) or (names[0] if names else '')}]",
+    )
+    yield Requirement(
+        holds=any(not is_excluded(name, technique.exclude) for name in names),
+        key="exclude",
+        message="no layer is left to be rounded",
+        help="delete `exclude`",
     )
 
 
@@ -176,4 +186,8 @@ def _rank(draft: Draft) -> int | None:
 def _removes_structures(draft: Draft) -> bool:
     before = draft.beginning.run if draft.beginning is not None else None
     specs = (*draft.recipe.compression, *(before.algorithms if before is not None else ()))
-    return any(isinstance(spec, Pruning | PruningAlgorithm) and spec.method == "structured" for spec in specs)
+    return any(
+        (isinstance(spec, Pruning | PruningAlgorithm) and spec.method == "structured")
+        or (isinstance(spec, LowRankAlgorithm) and bool(spec.removes))
+        for spec in specs
+    )

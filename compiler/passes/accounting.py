@@ -180,7 +180,10 @@ def _optimum(draft: Draft, form: Form, serving: ServingPlan | None) -> ChoicePla
         targets.market.law, rates.effective_tokens if dollars else form.parameters * served, targets.market.limits
     )
     aim = targets.aim
-    goal: tuple[Goal, float] = ("loss", draft.law_budget.loss)
+    loss = draft.law_budget.loss
+    if loss is None:  # the law knows no other model that is as good as this one
+        return None
+    goal: tuple[Goal, float] = ("loss", loss)
     if aim is not None and aim.goal != "tokens":  # tokens alone don't say how good: the cheapest model on them is none
         goal = (aim.goal, aim.value)
     try:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 from compiler.draft import Draft
 from compiler.estimate.law.optimum import Market, Unreachable
-from compiler.estimate.law.scaling_law import Point, inference_flops, train_flops
+from compiler.estimate.law.scaling_law import Point, ScalingLaw, inference_flops, train_flops
 from compiler.passes.images import images_budget
 from compiler.passes.targets import objective_of
-from schemas.diagnostics import Severity
+from schemas.diagnostics import Diagnostic, Severity
 from schemas.plan import BudgetPlan, ChoicePlan
 from schemas.units import format_count, format_tokens
 
@@ -18,8 +19,12 @@ __all__ = ["budget"]
 _NEAR = 0.02
 """A limit that the plan comes this close to is the one that binds: whole layers and batches keep it from being met exactly."""
 
+_INDISTINCT = 0.02
+"""A target loss this close above the irreducible one is a guess."""
+
 _LEAST = 1e-9
 """Above the irreducible loss: steep laws get so close that a float sees no difference."""
+
 _SNAP = 0.05
 """Whole dimensions may miss a size by this much."""
 
@@ -30,7 +35,7 @@ def budget(draft: Draft) -> Draft:
         return images_budget(draft)
     said, targets = draft.recipe.budget, draft.targets
     n, tokens, market, known = draft.model.num_parameters, draft.batch.total_tokens, targets.market, targets.known
-    draft = _check_limits(_warn(draft))
+    draft = _check_limits(draft.find(*_warnings(draft)))
     served = said.inference.total_tokens if said.inference else 0
     loss = market.loss(n, tokens)
     fresh = known.law.loss(n, tokens)
@@ -121,55 +126,52 @@ def _binding(draft: Draft) -> str:
     return " and ".join(touched)
 
 
-def _warn(draft: Draft) -> Draft:
-    """Findings where the law is stretched past its data: by the ratio always, by the size where the law chose or was aimed at."""
+def _warnings(draft: Draft) -> Iterator[Diagnostic]:
+    """Where the law is stretched past its data: by the ratio always, by the size where the law chose or was aimed at."""
     law, aim, n = draft.targets.known.law, draft.targets.aim, draft.model.num_parameters
     ratio = draft.batch.total_tokens / n
     if ratio > law.most_tokens_per_parameter:
-        draft = draft.find(
-            draft.diagnostic(
-                "RC303",
-                f"{ratio:.0f} tokens per parameter is beyond the {law.most_tokens_per_parameter:.0f} of the law's data",
-                "budget",
-                reason=f"the loss of the law `{law.name}` promises too much there",
-                help=f"{format_tokens(law.most_tokens_per_parameter * n)} would stay within it; the run itself is fine",
-                severity=Severity.WARNING,
-            )
+        yield draft.diagnostic(
+            "RC303",
+            f"{ratio:.0f} tokens per parameter is beyond the {law.most_tokens_per_parameter:.0f} of the law's data",
+            "budget",
+            reason=f"the loss of the law `{law.name}` promises too much there",
+            help=f"{format_tokens(law.most_tokens_per_parameter * n)} would stay within it; the run itself is fine",
+            severity=Severity.WARNING,
         )
     refused = any(finding.code == "RC301" for finding in draft.findings)
     asked = not refused and (draft.recipe.model.size == "auto" or (aim is not None and aim.goal == "loss"))
     if asked and not law.covers_size(n):
-        larger = n > law.most_parameters
-        edge = law.most_parameters if larger else law.least_parameters
-        draft = draft.find(
-            draft.diagnostic(
-                "RC303",
-                f"{format_count(n)} parameters are {'above' if larger else 'below'} the {format_count(edge)} of the law's data",
-                "budget",
-                reason=f"the law `{law.name}` was fitted on {format_count(law.least_parameters)} to"
-                f" {format_count(law.most_parameters)} parameters: loss and optimum are rough",
-                help=(
-                    "add such runs to the fit"
-                    if law.name == "fit"
-                    else "a fit of your own runs is closer: `scaling_law: {fit: runs.csv}`"
-                )
-                + "; the run itself is fine",
-                severity=Severity.WARNING,
-            )
+        yield _beyond_the_fit(draft, law, n)
+    if aim is not None and aim.goal == "loss" and 0 < aim.value - law.e < _INDISTINCT:
+        yield draft.diagnostic(
+            "RC303",
+            f"a loss of {aim.value:g} is within {_INDISTINCT:g} of the irreducible {law.e:.4g}",
+            "budget",
+            aim.key,
+            reason="there the answer rests on digits that no fit has",
+            help=f"target_loss: {law.e + 0.1:.2f}",
+            severity=Severity.WARNING,
         )
-    if aim is not None and aim.goal == "loss" and 0 < aim.value - law.e < 0.02:
-        draft = draft.find(
-            draft.diagnostic(
-                "RC303",
-                f"a loss of {aim.value:g} is within 0.02 of the irreducible {law.e:.4g}",
-                "budget",
-                aim.key,
-                reason="there the answer rests on digits that no fit has",
-                help=f"target_loss: {law.e + 0.1:.2f}",
-                severity=Severity.WARNING,
-            )
-        )
-    return draft
+
+
+def _beyond_the_fit(draft: Draft, law: ScalingLaw, n: int) -> Diagnostic:
+    larger = n > law.most_parameters
+    edge = law.most_parameters if larger else law.least_parameters
+    more = (
+        "add such runs to the fit"
+        if law.name == "fit"
+        else "a fit of your own runs is closer: `scaling_law: {fit: runs.csv}`"
+    )
+    return draft.diagnostic(
+        "RC303",
+        f"{format_count(n)} parameters are {'above' if larger else 'below'} the {format_count(edge)} of the law's data",
+        "budget",
+        reason=f"the law `{law.name}` was fitted on {format_count(law.least_parameters)} to"
+        f" {format_count(law.most_parameters)} parameters: loss and optimum are rough",
+        help=f"{more}; the run itself is fine",
+        severity=Severity.WARNING,
+    )
 
 
 def _check_limits(draft: Draft) -> Draft:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from compiler.budgeting.aim import ESTIMATED
 from compiler.budgeting.reasons import reasons
+from compiler.budgeting.silence import silenced, why_silent
 from compiler.draft import Draft
 from compiler.provenance import Because, From, Reason
-from schemas.plan import ChoicePlan
+from schemas.plan import BudgetPlan, ChoicePlan
 from schemas.units import format_seconds, format_usd
 
 __all__ = ["Short", "lifetime", "paid_device_seconds", "spent", "too_little"]
@@ -22,22 +23,32 @@ def lifetime(draft: Draft) -> Draft:
     """Fill `budget`: what passes/budget.py noted, with dollars, the estimate's for training, the demand's for serving."""
     if draft.is_classifier:
         return _of_images(draft)
-    budget, usd = draft.law_budget, draft.sections["estimate"].usd
+    section, why = _priced(draft, draft.law_budget), reasons(draft)
+    if silence := why_silent(draft, section):
+        section, unsaid = silenced(section, silence)
+        why |= unsaid
+    return _too_small(draft.fill("budget", section, why))
+
+
+def _priced(draft: Draft, budget: BudgetPlan) -> BudgetPlan:
+    """The budget with the dollars of its choices."""
+    usd = draft.sections["estimate"].usd
     per_flop = usd / budget.train_flops
     per_parameter = budget.inference_usd / draft.model.num_parameters
 
-    def priced(choice: ChoicePlan) -> ChoicePlan:
+    def priced(choice: ChoicePlan | None) -> ChoicePlan | None:
+        if choice is None:
+            return None
         dollars = choice.train_flops * per_flop + choice.parameters * per_parameter
         return choice.model_copy(update={"lifetime_usd": dollars})
 
-    section = budget.model_copy(
+    return budget.model_copy(
         update={
             "lifetime_usd": usd + budget.inference_usd,
             "chinchilla": priced(budget.chinchilla),
-            "unconstrained": priced(budget.unconstrained) if budget.unconstrained is not None else None,
+            "unconstrained": priced(budget.unconstrained),
         }
     )
-    return _too_small(draft.fill("budget", section, reasons(draft)))
 
 
 def _of_images(draft: Draft) -> Draft:

@@ -85,6 +85,12 @@ def _together(draft: Draft, compute: PrecisionName) -> Iterator[Diagnostic]:
     if said.loss_scale is not None and compute != "fp16":
         yield _refused(draft, f"{compute} has the range of fp32, and its loss is not scaled", "loss_scale",
                        fix="delete this line")  # fmt: skip
+    yield from _of_sums(draft, compute)
+
+
+def _of_sums(draft: Draft, compute: PrecisionName) -> Iterator[Diagnostic]:
+    """Formats in which gradients can't be added up over devices."""
+    said = draft.recipe.precision
     if (said.reduce == "fp16" and compute != "fp16") or (said.reduce == "bf16" and compute == "fp16"):
         yield _refused(
             draft,

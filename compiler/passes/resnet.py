@@ -17,6 +17,8 @@ __all__ = ["resnet"]
 
 _DEPTH: Final[ResNetDepth] = 18
 """The smallest with four stages (He et al. 2016, table 1)."""
+_OF_WEIGHTS: Final = ("family", "depth", "block", "blocks", "width", "stem", "norm", "num_classes", "channels")
+"""What trained weights decide."""
 _LEAST_FOR_STEM: Final = 64
 """Pixels. The large stem leaves a quarter of height and width, the stages an eighth of that: of 64 pixels two."""
 
@@ -80,6 +82,10 @@ def resnet(draft: Draft) -> Draft:
         "image_size": From("data.image.size"),
         "compile": From("training.compile"),
     }
+    beginning = draft.beginning
+    if beginning is not None and beginning.model is not None:
+        follows = Reason(f"as in {beginning.name}, whose weights the run starts from")
+        why |= dict.fromkeys(_OF_WEIGHTS, follows)
     return draft.fill("model", section, why)
 
 
@@ -100,7 +106,9 @@ def _too_small(draft: Draft, shape: Architecture) -> Diagnostic:
 
 
 def _classes(draft: Draft) -> tuple[Draft, int, Because]:
-    """Classes as said, or as many as the sources show."""
+    """Classes as said, or as many as the sources show; passes/start.py has compared them with those of trained weights."""
+    if draft.beginning is not None and isinstance(draft.beginning.model, ResNetPlan):
+        return draft, draft.beginning.model.num_classes, Reason("those of the start")
     said, found = draft.recipe.model.num_classes, class_names(draft)
     if found is not None and len(found) < 2:
         draft = draft.find(

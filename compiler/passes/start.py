@@ -6,25 +6,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from compiler.classification import names_of
 from compiler.draft import Draft
 from compiler.frontend.sequence import PREVIOUS
-from compiler.lineage.pretrained import described, hub_folder, read_config, unlike
+from compiler.lineage.classifiers import NoClassifierError
+from compiler.lineage.pretrained import hub_folder
 from compiler.notes import Beginning
+from compiler.passes import start_images, start_text
 from compiler.passes.targets import FALLBACK_PARAMETERS
-from compiler.passes.tokenizer import size_of_folder
 from compiler.provenance import From, Reason, lookup
 from schemas.diagnostics import Diagnostic, Severity
 from schemas.model import Model, Start
-from schemas.plan import ModelPlan, ResNetPlan, RunPlan, StartPlan, TokenizerPlan
+from schemas.plan import ModelPlan, ResNetPlan, RunPlan, StartPlan
 from schemas.units import format_count
 
 __all__ = ["start"]
 
 # Keys of the recipe's model that trained weights leave open: how they are computed, and what regularises their training.
 _OPEN: Final = frozenset({"start", "size", "attention", "dropout", "init_std"})
+_FOLDER: Final = "start: models/base   # a folder of transformers' `save_pretrained`"
 _SIZE_TOLERANCE: Final = 0.25
-# What a model's size follows from, and so must be said of one that can't be seen from here.
-_DIMENSIONS: Final = ("hidden_size", "num_layers", "num_heads", "intermediate_size", "vocab_size")
 
 
 def start(draft: Draft) -> Draft:
@@ -47,7 +48,7 @@ def _fill(draft: Draft, section: StartPlan | None, beginning: Beginning | None, 
 def _unusable(draft: Draft) -> Draft:
     """After an error about the start, later passes go on with a model of a usual size, so that their findings come too."""
     said = draft.recipe.model
-    if said.size is None and None in (said.hidden_size, said.num_layers):
+    if not draft.is_classifier and said.size is None and None in (said.hidden_size, said.num_layers):
         model = said.model_copy(update={"size": FALLBACK_PARAMETERS})
         draft = replace(draft, recipe=draft.recipe.model_copy(update={"model": model}))
     return _fill(draft, None, None, "an error of the recipe")
@@ -73,7 +74,10 @@ def _from_run(draft: Draft, name: str) -> Draft:
         return _fill(draft, None, None, "the first run of a sequence has no previous one: random weights from the seed")
     if run is None:
         return _unusable(draft.find(_no_such_run(draft, name)))
-    beginning = Beginning(f"the run `{run.run}`", run.model, run.tokenizer, run)
+    if isinstance(run.model, ResNetPlan) is not draft.is_classifier:
+        return _unusable(draft.find(_other_objective(draft, run)))
+    classes = names_of(run.data.sources, draft.roots) if draft.is_classifier else None
+    beginning = Beginning(f"the run `{run.run}`", run.model, run.tokenizer, run, classes or ())
     draft = _completed(draft, beginning)
     return _fill(draft, _plan("run", draft.recipe.model.start or Start(run=name), run), beginning)
 
@@ -100,6 +104,13 @@ def _no_such_run(draft: Draft, name: str) -> Diagnostic:
     return draft.diagnostic("RC206", message, "model", "start", "run", help=help_, label=label, reason=reason)
 
 
+def _other_objective(draft: Draft, run: RunPlan) -> Diagnostic:
+    """The finding that a language model is to become a classifier, or the reverse."""
+    theirs, ours = run.objective.kind, draft.recipe.objective.kind
+    message = f"the run `{run.run}` learns {theirs}, this one {ours}: its weights are of another kind of model"
+    return draft.diagnostic("RC207", message, "model", "start", "run", help="delete this line")
+
+
 def _from_folder(draft: Draft, said: Start) -> Draft:
     name = str(said.folder or said.hub)
     section = _plan("folder" if said.folder is not None else "hub", said)
@@ -108,13 +119,12 @@ def _from_folder(draft: Draft, said: Start) -> Draft:
         draft = _unseen(draft, said, name)
         wrong = any(finding.severity is Severity.ERROR for finding in draft.findings)
         return _unusable(draft) if wrong else _fill(draft, section, Beginning(f"`{name}`", None, None))
-    config = read_config(folder)
-    why = unlike(config) if config is not None else f"{folder} holds no config.json that can be read"
-    if why:
-        return _unusable(draft.find(_at(draft, said, f"`{name}` can't be started from", why)))
-    found = described(folder)
-    assert found is not None
-    beginning = Beginning(f"`{name}`", found.as_plan(), _tokenizer(draft, folder, said))
+    of_folder = start_images.of_folder if draft.is_classifier else start_text.of_folder
+    try:
+        beginning = of_folder(draft, folder, said)
+    except (NoClassifierError, start_text.NoDecoderError) as error:
+        help_ = "start: runs/base/export   # the export of a classifier's run" if draft.is_classifier else _FOLDER
+        return _unusable(draft.find(_at(draft, said, f"`{name}` can't be started from", str(error), help_)))
     return _fill(_completed(draft, beginning), section, beginning)
 
 
@@ -127,7 +137,8 @@ def _seen(draft: Draft, said: Start) -> Path | None:
 
 def _unseen(draft: Draft, said: Start, name: str) -> Draft:
     """Findings about weights that only the machine of the run will see: the recipe must say all their dimensions."""
-    missing = [key for key in _DIMENSIONS if getattr(draft.recipe.model, key) is None]
+    dimensions = start_images.DIMENSIONS if draft.is_classifier else start_text.DIMENSIONS
+    missing = [key for key in dimensions if getattr(draft.recipe.model, key) is None]
     absolute = said.folder is None or Path(said.folder).is_absolute()
     where = "in this machine's cache of the hub, which is not asked" if said.hub is not None else "on this machine"
     message = f"the weights `{name}` are not {where}"
@@ -149,28 +160,13 @@ def _at(
     said: Start,
     message: str,
     reason: str,
-    help_: str = "start: models/base   # a folder of transformers' `save_pretrained`",
+    help_: str = _FOLDER,
     *,
     code: str = "RC207",
     severity: Severity = Severity.ERROR,
 ) -> Diagnostic:
     key = "folder" if said.folder is not None else "hub"
     return draft.diagnostic(code, message, "model", "start", key, help=help_, reason=reason, severity=severity)
-
-
-def _tokenizer(draft: Draft, folder: Path, said: Start) -> TokenizerPlan | None:
-    """The tokenizer that lies beside the weights; None if there is none."""
-    size = size_of_folder(folder)
-    if size is None:
-        return None
-    return TokenizerPlan(
-        kind="pretrained",
-        vocab_size=size,
-        max_bytes=draft.recipe.tokenizer.max_bytes,
-        path=said.folder,
-        hub=said.hub,
-        revision=said.revision,
-    )
 
 
 def _completed(draft: Draft, beginning: Beginning) -> Draft:
@@ -184,7 +180,10 @@ def _completed(draft: Draft, beginning: Beginning) -> Draft:
     for key, value in dimensions.items():
         if draft.says("model", key) and (own := getattr(said, key)) not in (None, value):
             draft = draft.find(_differs(draft, beginning, key, own, value))
-    draft = _positions(_size(draft, beginning), beginning)
+    if isinstance(model, ResNetPlan):
+        draft = start_images.follow(draft, beginning, model)
+    else:
+        draft = start_text.follow(_size(draft, beginning), beginning, model)
     recipe = draft.recipe.model_copy(update={"model": said.model_copy(update={**dimensions, "size": None})})
     return replace(draft, recipe=recipe)
 
@@ -215,26 +214,3 @@ def _size(draft: Draft, beginning: Beginning) -> Draft:
     size = format_count(model.num_parameters)
     message = f"`model.size` is {format_count(wanted)}, and the run starts from {beginning.name} with {size} parameters"
     return draft.find(draft.diagnostic("RC207", message, "model", "size", help=f"size: {size}   # or delete the line"))
-
-
-def _positions(draft: Draft, beginning: Beginning) -> Draft:
-    """Findings about sequences that are longer than those that the weights were trained on."""
-    model, wanted = beginning.model, draft.recipe.data.sequence_length
-    if not isinstance(model, ModelPlan) or wanted <= model.max_sequence_length:
-        return draft
-    table = model.family == "gpt2"
-    longest = (
-        f"{beginning.name} has {'positions for' if table else 'seen no more than'} {model.max_sequence_length} tokens"
-    )
-    finding = draft.diagnostic(
-        "RC207",
-        f"sequences of {wanted} tokens are too long: {longest}"
-        if table
-        else f"sequences of {wanted} tokens: {longest}",
-        "data",
-        "sequence_length",
-        help=f"sequence_length: {model.max_sequence_length}",
-        reason="learned positions end there" if table else "rotary positions beyond that are new to the weights",
-        severity=Severity.ERROR if table else Severity.WARNING,
-    )
-    return draft.find(finding)

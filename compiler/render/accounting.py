@@ -105,7 +105,7 @@ def saved(plan: RunPlan) -> Iterator[Saved]:
         figures.change(shipped.dense_bytes, shipped.bytes),
     )
     old, new = shipped.dense_inference_flops_per_token, shipped.inference_flops_per_token
-    yield Saved("FLOP a token", _flops(old), _flops(new), figures.change(old, new))
+    yield Saved(f"FLOP a {plan.counted.one}", _flops(old), _flops(new), figures.change(old, new))
     if not plan.budget.inference_tokens:
         return
     if shipped.dense_inference_usd:

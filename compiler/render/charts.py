@@ -56,13 +56,13 @@ def iso_loss_chart(plan: RunPlan, width: float) -> Markup:
             taken.append(points[0][0])
             labels.append(_beside(points, f"{loss:.2f}", "tick halo"))
     parts.append(path([(x(n), y(d)) for n, d in curves.chinchilla_ray(plan)], "curve ray", title="Chinchilla's ratio"))
-    parts.append(path(own, "curve own", title=f"loss {plan.law_budget.loss:.3f}"))
-    labels += [_beside(own, f"{plan.law_budget.loss:.3f}", "own halo")] if own else []
+    parts.append(path(own, "curve own", title=f"loss {plan.promise.loss:.3f}"))
+    labels += [_beside(own, f"{plan.promise.loss:.3f}", "own halo")] if own else []
     parts += labels
     for choice in reversed(choices(plan)):
         said = f"{choice.name}: {figures.figure(choice.parameters)} on {figures.figure(choice.tokens)} tokens"
         parts.append(marker(MARKS[choice.name], x(choice.parameters), y(choice.tokens), said))
-    title = f"Models and tokens that reach a loss of {plan.law_budget.loss:.3f}, and the choices on that curve"
+    title = f"Models and tokens that reach a loss of {plan.promise.loss:.3f}, and the choices on that curve"
     return drawing(width, height, title, parts, size_class(width))
 
 

@@ -70,7 +70,7 @@ def life_of(plan: RunPlan, parameters: float, tokens: float) -> Life:
 
 def choices(plan: RunPlan) -> list[Choice]:
     """The plan's own choice first; the others only where they differ from it."""
-    budget, size = plan.law_budget, plan.model.num_parameters
+    budget, promise, size = plan.law_budget, plan.promise, plan.model.num_parameters
     own = life_of(plan, size, budget.tokens)
 
     def choice(name: str, parameters: int, tokens: int, why: str = "") -> Choice:
@@ -79,9 +79,9 @@ def choices(plan: RunPlan) -> list[Choice]:
         return Choice(name, parameters, tokens, life, ", ".join(word for word in (delta, why) if word))
 
     found = [choice("this plan", size, budget.tokens)]
-    if abs(budget.optimal_parameters / size - 1) > _WORTH_SAYING:
-        found.append(choice("optimum", budget.optimal_parameters, budget.optimal_tokens))
-    free, naive = budget.unconstrained, budget.chinchilla
+    if abs(promise.optimal_parameters / size - 1) > _WORTH_SAYING:
+        found.append(choice("optimum", promise.optimal_parameters, promise.optimal_tokens))
+    free, naive = budget.unconstrained, promise.chinchilla
     if free is not None and abs(free.parameters / size - 1) > _WORTH_SAYING:
         found.append(choice("no limits", free.parameters, free.tokens))
     if abs(naive.parameters / size - 1) > _WORTH_SAYING:

@@ -59,25 +59,24 @@ def model_rows(canvas: Canvas, plan: RunPlan) -> None:
 def _loss(plan: RunPlan) -> Iterator[Cell]:
     budget = plan.law_budget
     law = f"law {budget.scaling_law}"
-    if words.is_law_silent(plan):
-        what = "this size" if plan.start is None else "runs that start from trained weights"
-        yield dim(f"the {law} says nothing of {what}")
+    if plan.is_law_silent:
+        yield dim(f"the {law} says nothing of {words.silence(plan)}")
         return
-    spread = ""
+    spread, promise = "", plan.promise
     if budget.loss_low is not None and budget.loss_high is not None:
         spread = f" ({budget.loss_low:.3f} to {budget.loss_high:.3f})"
-    yield strong(f"loss {budget.loss:.3f}", spread, f" by the {law}")
+    yield strong(f"loss {promise.loss:.3f}", spread, f" by the {law}")
     if budget.extrapolated:
         yield (Piece("outside of its data", "warn"),)
-    if budget.snapped_loss_delta >= 0.00005:
-        yield f"{budget.snapped_loss_delta:.4f} above the best for its cost"
-    if budget.repetition_loss >= 0.0005:
-        yield f"{budget.repetition_loss:.3f} of it from repeated data"
+    if promise.snapped_loss_delta >= 0.00005:
+        yield f"{promise.snapped_loss_delta:.4f} above the best for its cost"
+    if promise.repetition_loss >= 0.0005:
+        yield f"{promise.repetition_loss:.3f} of it from repeated data"
 
 
 def choice_rows(canvas: Canvas, plan: RunPlan) -> None:
     """Optimum and naive choice beside what was chosen, where they differ by something."""
-    if words.is_law_silent(plan):
+    if plan.is_law_silent:
         return
     budget, found = plan.law_budget, choices(plan)
     if len(found) > 1:

@@ -72,7 +72,7 @@ def competence_chart(plan: RunPlan, width: float) -> Markup:
     area = Area(area.left, 16, area.right, height - 50)
     x = Scale(0.0, float(plan.budget.tokens), area.left, area.right)
     y = Scale(0.0, 1.0, area.bottom, area.top)
-    body = axes(area, x, y, "tokens", "", figures.figure, lambda value: f"{value:.0%}".replace("%", " %"))
+    body = axes(area, x, y, plan.counted.many, "", figures.figure, lambda value: f"{value:.0%}".replace("%", " %"))
     tokens = [plan.budget.tokens * i / _POINTS for i in range(_POINTS + 1)]
     for index, said in enumerate(curricula(plan)):
         points = [(x(token), y(competence(said.plan, token))) for token in tokens]

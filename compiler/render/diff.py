@@ -9,8 +9,8 @@ from typing import Any, Final, Literal, NamedTuple, cast
 from compiler.diff import ABSENT, Change, PlanDiff, RunDiff
 from compiler.job.yaml_out import Value, one_line
 from compiler.render import figures
+from schemas.counted import several
 from schemas.plan import RunPlan
-from schemas.units import format_tokens
 
 __all__ = ["diff_json", "render_diff"]
 
@@ -126,10 +126,9 @@ def _folded(found: PlanDiff, changes: Sequence[Change]) -> list[Change]:
 def _headline(found: PlanDiff) -> str:
     old, new = found.old, found.new
     was = "unchanged" if old.fingerprint == new.fingerprint else f"was {_label(old, new)}"
-    training = new.training
-    length = (
-        f"{format_tokens(new.budget.tokens)} = {training.steps:,} steps x {format_tokens(training.global_batch_tokens)}"
-    )
+    training, counted = new.training, new.counted
+    batch = counted.amount(training.global_batch_tokens)
+    length = f"{counted.amount(new.budget.tokens)} = {several(training.steps, 'step')} x {batch}"
     return f"{new.name}  plan {new.short_fingerprint} ({was})   {length}"
 
 

@@ -22,7 +22,7 @@ def data_block(canvas: Canvas, plan: RunPlan) -> list[Line]:
     shown = found if len(found) <= _MOST_STRETCHES else (*found[:half], *found[-half:])
     shown = shown if len(found) > 1 or found[0].rule else ()
     known = any(one.epochs is not None for one in plan.estimate.exposure.values())
-    columns = [Column("source"), Column("tokens", right=True), Column("share", right=True)]
+    columns = [Column("source"), Column(plan.counted.many, right=True), Column("share", right=True)]
     columns += [Column("epochs", right=True, rank=1)] if known else []
     columns += [
         Column(f"from {figures.figure(stretch.start_token)}", right=True, rank=2 + index)

@@ -125,12 +125,19 @@ def between(low: float, high: float, show: Callable[[float], str]) -> str:
     return f"{first} to {last}" if first != last else last
 
 
+_UNSEEN: Final = 1e-4
+
+
 def largest_parts(parts: Mapping[str, float], most: int = 6, least_share: float = 0.005) -> list[tuple[str, float]]:
-    """Parts of a sum, largest first; what is too small to see and too much to show comes together as `other`."""
+    """Parts of a sum, largest first; what is too small to see and too much to show comes together as `other`.
+
+    A part below a ten-thousandth of the sum, which no digit of it shows, is left out.
+    """
     total = sum(parts.values())
     if total <= 0:
         return []
-    ranked = sorted(((name, part) for name, part in parts.items() if part > 0), key=lambda item: -item[1])
+    seen = [(name, part) for name, part in parts.items() if part > _UNSEEN * total]
+    ranked = sorted(seen, key=lambda item: -item[1])
     shown = [item for item in ranked[:most] if item[1] >= least_share * total]
     rest = ranked[len(shown) :]
     if len(rest) == 1:  # one part has a name of its own

@@ -10,6 +10,7 @@ from compiler.mixing.stretches import Stretch, stretches
 from compiler.render import figures
 from compiler.render.charts import COLOURS, colour, frame, size_class
 from compiler.render.svg import Area, Scale, axes, drawing, element, path, text
+from schemas.counted import Counted
 from schemas.plan import RunPlan
 
 __all__ = ["mixture_chart", "ranked_sources", "source_colour"]
@@ -48,12 +49,12 @@ def mixture_chart(plan: RunPlan, width: float) -> Markup:
         groups.append(_Group(f"{len(others)} other sources", COLOURS, others))
     x = Scale(0.0, float(plan.budget.tokens), area.left, area.right)
     y = Scale(0.0, 1.0, area.bottom, area.top)
-    body = [shape for stretch in stretches(plan) for shape in _stacked(stretch, groups, x, y)]
-    scale = axes(area, x, y, "tokens", "", figures.figure, lambda value: f"{value:.0%}".replace("%", " %"))
+    body = [shape for stretch in stretches(plan) for shape in _stacked(stretch, groups, plan.counted, x, y)]
+    scale = axes(area, x, y, plan.counted.many, "", figures.figure, lambda value: f"{value:.0%}".replace("%", " %"))
     return drawing(width, height, "Shares of the sources over the run", [*scale, *body], size_class(width))
 
 
-def _stacked(stretch: Stretch, groups: list[_Group], x: Scale, y: Scale) -> list[Markup]:
+def _stacked(stretch: Stretch, groups: list[_Group], counted: Counted, x: Scale, y: Scale) -> list[Markup]:
     """One stretch: an area for each group, on top of the ones before it."""
     body: list[Markup] = []
     floor = [(token, 0.0) for token, _ in stretch.course("")]
@@ -65,7 +66,7 @@ def _stacked(stretch: Stretch, groups: list[_Group], x: Scale, y: Scale) -> list
         top = [(at, low + sum(course[i][1] for course in courses)) for i, (at, low) in enumerate(floor)]
         span = stretch.end_token - stretch.start_token
         said = (
-            f"{group.label}: {figures.percent(tokens / span)}, {figures.figure(tokens)} tokens, from "
+            f"{group.label}: {figures.percent(tokens / span)}, {figures.figure(tokens)} {counted.many}, from "
             f"{figures.figure(stretch.start_token)} to {figures.figure(stretch.end_token)}"
         ) + (f", {stretch.rule}" if stretch.rule else "")
         body += _shape(group, floor, top, said, x, y)

@@ -13,6 +13,7 @@ from compiler.render.curricula import curricula
 from compiler.render.draws import data_block
 from compiler.render.sequence import sequence_block
 from compiler.render.visible import cells, clean
+from schemas.counted import several
 from schemas.plan import RunPlan
 
 __all__ = ["render_plan"]
@@ -58,16 +59,21 @@ def _training(canvas: Canvas, plan: RunPlan) -> None:
     optimizer, schedule = training.optimizer, training.schedule
     canvas.row(
         "Training",
-        f"{training.steps:,} steps of {training.global_batch_samples:,} × "
-        + ("1 image" if plan.is_classifier else f"{plan.data.sequence_length:,} tokens"),
+        f"{several(training.steps, 'step')} of {_batch(plan)}",
         f"{optimizer.kind} lr {optimizer.lr:g}, decay {optimizer.weight_decay:g}",
-        f"{schedule.kind} after {schedule.warmup_steps:,} warmup steps",
+        f"{schedule.kind} {words.warmup(schedule.warmup_steps)}",
         plan.precision.compute,
     )
     for algorithm in plan.algorithms:
-        span = words.when(algorithm.window, plan.budget.tokens, figures.figure)
+        span = words.when(algorithm.window, plan.budget.tokens, figures.figure, plan.counted)
         said = "" if span == "throughout" else f"  {span}"
         canvas.row("", (Piece(f"+ {algorithm.kind.replace('_', ' ')}"), Piece(said, "dim")))
+
+
+def _batch(plan: RunPlan) -> str:
+    """`64 images`, `8 × 128 tokens`."""
+    samples = plan.training.global_batch_samples
+    return plan.counted.number(samples) if plan.is_classifier else f"{samples:,} × {plan.data.sequence_length:,} tokens"
 
 
 def _machine(canvas: Canvas, plan: RunPlan) -> None:
@@ -89,7 +95,7 @@ def _machine(canvas: Canvas, plan: RunPlan) -> None:
     )
     unit = words.unit_word(plan)
     speed = strong(
-        f"{figures.figure(estimate.tokens_per_s_per_gpu)} {'images' if plan.is_classifier else 'tokens'}/s",
+        f"{figures.figure(estimate.tokens_per_s_per_gpu)} {plan.counted.many}/s",
         f" per {unit}",
         f" ({figures.between(estimate.tokens_per_s_per_gpu_low, estimate.tokens_per_s_per_gpu_high, figures.figure)})",
     )

@@ -90,7 +90,7 @@ def sequence_block(canvas: Canvas, plan: RunPlan) -> list[Line]:
         Column("taught by" if any(row.teacher for row in found) else "", rank=4),
         Column("techniques" if any(row.techniques for row in found) else "", rank=5),
         Column("model", right=True, rank=2),
-        Column("tokens", right=True, rank=1),
+        Column(plan.counted.many, right=True, rank=1),
         Column("time", right=True),
         Column("cost" if priced else "", right=True),
     )

@@ -11,23 +11,12 @@ from compiler.frontend.spans import parse_path
 from compiler.render import figures
 from compiler.render.canvas import Canvas, Cell, Column, Line, Look, Piece, line_cells
 from compiler.render.visible import clean
-from compiler.render.words import is_law_silent
+from compiler.render.words import unit_word
 from compiler.sweep import Axis, Point
 from schemas.plan import Estimate, RunPlan, SequenceTotals
 
 __all__ = ["render_sweep", "sweep_csv", "sweep_json"]
 
-_COLUMNS: Final = (
-    Column("model", right=True),
-    Column("tokens", right=True, rank=1),
-    Column("loss", right=True, rank=3),
-    Column("layout", rank=6),
-    Column("tok/s/GPU", right=True, rank=7),
-    Column("memory", right=True, rank=5),
-    Column("time", right=True, rank=2),
-    Column("training", right=True),
-    Column("lifetime", right=True, rank=4),
-)
 _NUMBERS: Final = (
     "fingerprint",
     "parameters",
@@ -65,8 +54,7 @@ def render_sweep(axes: Sequence[Axis], points: Sequence[Point], look: Look) -> s
     plans = [point.plan for point in made if point.plan is not None]
     moved = _moved(plans)
     rows = [_cells(plan, moved, marked=least is not None and plan is least.plan) for plan in plans]
-    shares = tuple(Column(name, right=True, rank=2) for name in moved)
-    right = iter(canvas.table((*_COLUMNS[:2], *shares, *_COLUMNS[2:]), rows, look.width - indent))
+    right = iter(canvas.table(_columns(plans, moved), rows, look.width - indent))
     first = (*left[0], Piece("  "), *(next(right) if rows else ()))
     canvas.lines([first])
     for line, point in zip(left[1:], points, strict=True):
@@ -79,6 +67,28 @@ def render_sweep(axes: Sequence[Axis], points: Sequence[Point], look: Look) -> s
         canvas.gap()
         canvas.lines([(Piece("* least over its life among plans of this loss", "dim"),)])
     return canvas.text()
+
+
+def _columns(plans: Sequence[RunPlan], moved: Sequence[str]) -> tuple[Column, ...]:
+    """Heads in the words of the plans; of mixed ones, which hardly anybody compares, in those of text and GPUs."""
+    many = _common([plan.counted.many for plan in plans], "tokens")
+    speed = _common([f"{plan.counted.short}/s/{unit_word(plan)}" for plan in plans], "tok/s/GPU")
+    return (
+        Column("model", right=True),
+        Column(many, right=True, rank=1),
+        *(Column(name, right=True, rank=2) for name in moved),
+        Column("loss", right=True, rank=3),
+        Column("layout", rank=6),
+        Column(speed, right=True, rank=7),
+        Column("memory", right=True, rank=5),
+        Column("time", right=True, rank=2),
+        Column("training", right=True),
+        Column("lifetime", right=True, rank=4),
+    )
+
+
+def _common(words: Sequence[str], otherwise: str) -> str:
+    return words[0] if len(set(words)) == 1 else otherwise
 
 
 def _short_names(axes: Sequence[Axis]) -> list[str]:
@@ -114,7 +124,7 @@ def _cells(plan: RunPlan, moved: Sequence[str], *, marked: bool) -> list[Cell]:
         figures.figure(plan.model.num_parameters),
         figures.figure(budget.tokens),
         *(figures.percent(_share(plan, name)) for name in moved),
-        "-" if is_law_silent(plan) else f"{plan.law_budget.loss:.3f}",
+        "-" if plan.is_law_silent else f"{plan.promise.loss:.3f}",
         f"{layout.devices} x {plan.hardware.gpu}, {layout.strategy}",
         figures.figure(estimate.tokens_per_s_per_gpu),
         figures.gigabytes(estimate.peak_memory_bytes),
@@ -132,7 +142,7 @@ def _whole(plan: RunPlan) -> Estimate | SequenceTotals:
 def _cheapest(made: Sequence[Point]) -> Point | None:
     """The least dollars over the life among plans of one quality and demand; None where that compares unlike things."""
     plans = [point.plan for point in made if point.plan is not None]
-    losses = [0.0 if plan.is_classifier else plan.law_budget.loss for plan in plans]
+    losses = [0.0 if plan.is_law_silent else plan.promise.loss for plan in plans]
     served, costs = {plan.budget.inference_tokens for plan in plans}, {_whole(plan).lifetime_usd for plan in plans}
     if len(plans) < 2 or max(losses) - min(losses) > _SAME_LOSS or len(served) > 1 or len(costs) < 2:
         return None

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
+from schemas.counted import TOKENS, Counted, several
 from schemas.plan import RunPlan
 from schemas.techniques import Window
 from schemas.units import format_seconds, format_usd
 
-__all__ = ["PART_HELP", "is_law_silent", "layout", "limits", "part_word", "price", "unit_word", "usd_of", "when"]
+__all__ = ["PART_HELP", "layout", "limits", "part_word", "price", "silence", "unit_word", "usd_of", "warmup", "when"]
 
 _WORDS: Final = MappingProxyType(
     {
@@ -115,8 +115,8 @@ def limits(plan: RunPlan) -> list[str]:
     return [text.replace("%", " %") for text in said]
 
 
-def when(window: Window, tokens: int, figure: Callable[[int], str]) -> str:
-    """The part of a run of `tokens` in which a technique works; `figure` writes a number of tokens."""
+def when(window: Window, tokens: int, figure: Callable[[int], str], counted: Counted = TOKENS) -> str:
+    """The part of a run of `tokens` in which a technique works; `figure` writes a number of what is counted."""
     start, end = window.start_token, window.end_token
     if end == 0:
         return "kept as the start left it"
@@ -124,12 +124,14 @@ def when(window: Window, tokens: int, figure: Callable[[int], str]) -> str:
         return "of the finished model"
     if start == 0 and end >= tokens:
         return "throughout"
-    return f"at token {figure(start)}" if start == end else f"tokens {figure(start)} to {figure(end)}"
+    return f"at {counted.one} {figure(start)}" if start == end else f"{counted.many} {figure(start)} to {figure(end)}"
 
 
-def is_law_silent(plan: RunPlan) -> bool:
-    """Whether the scaling law promises no more than a uniform guess over the vocabulary: it says nothing of such a size.
+def warmup(steps: int) -> str:
+    """`after 38 warmup steps`, `without warmup`."""
+    return f"after {several(steps, 'warmup step')}" if steps else "without warmup"
 
-    Of classifiers and of runs that start from trained weights it says nothing at all.
-    """
-    return plan.is_classifier or plan.start is not None or plan.law_budget.loss >= math.log(plan.decoder.vocab_size)
+
+def silence(plan: RunPlan) -> str:
+    """Of what the scaling law says nothing, where it is silent: `runs that start from trained weights`."""
+    return "runs that start from trained weights" if plan.start is not None else "this size"

@@ -17,6 +17,7 @@ from torch import nn
 from runtime import checkpoint
 from runtime.errors import RunFailed
 from runtime.layout import Layout
+from runtime.lineage import untrained
 from runtime.loggers import quiet
 from schemas.plan import RunPlan
 from schemas.techniques.lora import LoraAlgorithm
@@ -124,7 +125,7 @@ def export(spec: LoraAlgorithm, plan: RunPlan, layout: Layout, folder: Path) -> 
 
     found = checkpoint.latest(layout.checkpoints, plan)
     if found is None:
-        raise RunFailed("RC606", f"there is no checkpoint in {layout.checkpoints}", "run the training step first")
+        raise untrained(plan, layout)
     weights = {name.removeprefix("model."): value for name, value in checkpoint.final_weights(found).items()}
     target = folder / "adapter"
     config = adapter_config(spec, plan)

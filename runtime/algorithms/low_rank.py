@@ -1,5 +1,8 @@
 """Low-rank factors of trained weights: W becomes A B by truncated SVD before the first step, and both are trained on.
 
+Where earlier runs emptied channels and heads, these are taken out first: factors of a matrix with empty rows would have weights
+for nothing, and training would fill the rows.
+
 The shipped model keeps its factors. Where it is written as a Hugging Face folder, whose configuration knows no factors, their
 products stand in it as ordinary weights: see runtime/models/model_files.py.
 """
@@ -23,6 +26,7 @@ from runtime.compression.factors import (
     rank_for_parameters,
 )
 from runtime.compression.sparsity.layers import prunable
+from runtime.compression.sparsity.removal import remove_dead, remove_like
 from runtime.layout import Layout
 from schemas.plan import RunPlan
 from schemas.techniques.low_rank import LowRankAlgorithm
@@ -60,6 +64,8 @@ def prepare(spec: LowRankAlgorithm, model: nn.Module, plan: RunPlan, weights: We
     """
     if spec.hold:
         return
+    if spec.removes:
+        model = remove_dead(model) if weights is None else remove_like(model, weights)
     for name, layer in prunable(dict(model.named_modules())).items():
         if name.rpartition(".")[2] not in spec.targets:
             continue

@@ -15,6 +15,7 @@ from composer.core import Algorithm, Event, State
 from composer.loggers import Logger
 
 from runtime.checkpoint import MASK_STATE
+from runtime.compression.sparsity.heads import heads_left
 from runtime.compression.sparsity.layers import INPUT_DIM, Modules, prunable, unmatched
 from runtime.compression.sparsity.masks import Masks, modules_of
 from runtime.compression.sparsity.ranking import keep_masks, keep_two_of_four, sparsity_at
@@ -160,4 +161,6 @@ def facts(spec: PruningAlgorithm, model: torch.nn.Module) -> dict[str, Any]:
     config = getattr(model, "config", None)
     sizes = ("intermediate_size", "n_inner", "num_attention_heads", "num_key_value_heads")
     found = {key: getattr(config, key, None) for key in sizes if spec.method == "structured"}
+    if fewer := heads_left(model):  # of layers, where the configuration can't say it
+        found["num_attention_heads"] = max(fewer)
     return {"method": spec.method, **{key: value for key, value in found.items() if value is not None}}

@@ -18,6 +18,8 @@ from runtime.bias.language import heldout_batches, likeliest, token_counts
 from runtime.data.shards import verify_prepared
 from runtime.errors import RunFailed
 from runtime.measures.language import autocast
+from runtime.models.class_names import names_in
+from runtime.precision import measuring_device
 from runtime.steps.base import Result
 from schemas.evaluation import BiasPlan
 from schemas.plan import RunPlan
@@ -57,7 +59,7 @@ def held_out(plan: RunPlan, bias: BiasPlan, prepared: Mapping[str, Result], cach
         raise RunFailed("RC610", message, "raise `evaluation.holdout`, or take `evaluation.bias` out of the recipe")
     for result in found.values():
         verify_prepared(result.folder, deep=True, split="heldout")
-    device = torch.device("cuda" if torch.cuda.is_available() and plan.hardware.gpu != "cpu" else "cpu")
+    device = measuring_device(plan)
     if plan.is_classifier:
         return _images(plan, found, device, cache)
     return _text(plan, _partition(plan, bias, prepared, cache), found, device, cache)
@@ -84,8 +86,7 @@ def _images(plan: RunPlan, prepared: Mapping[str, Result], device: torch.device,
         for name, result in prepared.items()
     }
     truth = np.array([label for found in labels.values() for label in found], dtype=np.int64)
-    known = max((result.values["classes"] for result in prepared.values()), key=len)
-    names = tuple(str(name) for name in known)
+    names = names_in(prepared)
     names += tuple(f"class {number}" for number in range(len(names), plan.resnet.num_classes))
     return HeldOut(
         names, truth, predict, _places(prepared, {name: len(found) for name, found in labels.items()}, "image")

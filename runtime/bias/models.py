@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ from runtime.compression.shipping import load_shipped
 from runtime.errors import DataError, RunFailed
 from runtime.layout import Layout
 from runtime.lineage import earlier, trained_key
+from runtime.models.class_names import check_classes
 from runtime.models.folders import check_tokenizer, content
-from runtime.models.frozen import load_frozen
+from runtime.models.frozen import described_resnet, load_frozen, load_frozen_resnet
 from runtime.models.planned import load_trained
 from runtime.models.start import load_start, start_content
 from runtime.record import read_record
@@ -27,7 +28,9 @@ Load = Callable[[], nn.Module]
 """Reads a model when it is its turn: one of them is in memory at a time."""
 
 
-def reference(bias: BiasPlan, plan: RunPlan, layout: Layout, tokenizer: Path | None) -> Load:
+def reference(
+    bias: BiasPlan, plan: RunPlan, layout: Layout, tokenizer: Path | None, classes: Sequence[str] = ()
+) -> Load:
     """The model that is compared with.
 
     Args:
@@ -35,9 +38,10 @@ def reference(bias: BiasPlan, plan: RunPlan, layout: Layout, tokenizer: Path | N
         plan: of this run, with those before it.
         layout: of this run.
         tokenizer: folder of this run's tokenizer, which the reference must share; None where there is no text.
+        classes: names of a classifier's classes, which the reference must share.
 
     Raises:
-        DataError: there is no such folder (RC401), or its tokenizer is another one (RC406).
+        DataError: there is no such folder (RC401), or its tokenizer (RC406) or its classes (RC416) are others.
     """
     if bias.against == "uncompressed":
         return lambda: load_trained(plan, layout)
@@ -51,9 +55,28 @@ def reference(bias: BiasPlan, plan: RunPlan, layout: Layout, tokenizer: Path | N
     if bias.against == "start":
         return lambda: load_start(plan, layout)
     folder = folder_of_reference(bias, layout.roots)
+    if plan.is_classifier:
+        check_classes(folder, "the reference", classes)
+        return lambda: _classifier(folder, plan)
     if tokenizer is not None:
         check_tokenizer(folder, tokenizer, "the reference")
     return lambda: load_frozen(folder, "the reference")
+
+
+def _classifier(folder: Path, plan: RunPlan) -> nn.Module:
+    """A classifier from outside, which must tell the same classes apart in images of the same channels.
+
+    Raises:
+        DataError: it can't be loaded (RC401), or it has other outputs (RC416) or channels (RC203).
+    """
+    theirs, ours = described_resnet(folder, "the reference"), plan.resnet
+    if theirs.num_classes != ours.num_classes:
+        message = f"the reference in {folder} has {theirs.num_classes:,} classes, the model {ours.num_classes:,}"
+        raise DataError("RC416", message, "compare with a classifier of the same classes")
+    if theirs.channels != ours.channels:
+        message = f"the reference in {folder} reads images of {theirs.channels} channels, the model of {ours.channels}"
+        raise DataError("RC203", message, "compare with a classifier of the same kind of images")
+    return load_frozen_resnet(folder, "the reference")
 
 
 def stages(bias: BiasPlan, plan: RunPlan, layout: Layout) -> dict[str, tuple[Load, ...]]:

@@ -14,9 +14,9 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from runtime.callbacks.ledger import Ledger
 from runtime.status import write_line
-from schemas.units import format_count
+from schemas.counted import TOKENS, Counted
 
-__all__ = ["ConsoleProgress", "shares"]
+__all__ = ["ConsoleProgress", "heldout", "shares"]
 
 _LINE_SECONDS = 10.0
 _BAR_SECONDS = 0.2
@@ -40,11 +40,26 @@ def shares(record: Mapping[str, Any], before: Mapping[str, Any]) -> str:
     return f" {text}" if len(drawn) > 1 else ""
 
 
+def heldout(record: Mapping[str, Any]) -> str:
+    """`code 4.0701, prose 5.2807`, or of images `digits 0.0556 and 99.50% right`; empty where nothing was measured."""
+    found: dict[str, dict[str, float]] = {}
+    for name, value in record.items():
+        kind, _, rest = name.partition("/")
+        if kind == "heldout":
+            source, _, measure = rest.rpartition("/")
+            found.setdefault(source, {})[measure] = value
+    said = []
+    for source, measured in found.items():
+        right = f" and {measured['accuracy']:.2%} right" if "accuracy" in measured else ""
+        said.append(f"{source} {measured['loss']:.4f}{right}")
+    return ", ".join(said)
+
+
 class ConsoleProgress(Callback):  # type: ignore[misc]  # composer has no types
     """Shows step, loss, learning rate and speed. Drawn by the training loop: no thread, at most 5 times a second."""
 
-    def __init__(self, ledger: Ledger, steps: int, stream: TextIO | None = None, *, unit: str = "tok") -> None:
-        self._ledger, self._steps, self._unit = ledger, steps, unit
+    def __init__(self, ledger: Ledger, steps: int, stream: TextIO | None = None, *, counted: Counted = TOKENS) -> None:
+        self._ledger, self._steps, self._counted = ledger, steps, counted
         self._stream = stream or sys.stderr
         self._bar: Progress | None = None
         self._task: TaskID | None = None
@@ -68,17 +83,10 @@ class ConsoleProgress(Callback):  # type: ignore[misc]  # composer has no types
         record, step, now = self._ledger.record, int(state.timestamp.batch), time.monotonic()
         if record is not None:
             self._latest = record
-            speed = format_count(record["tokens_per_s"])
-            self._facts = (
-                f"loss {record['loss']:.4f}  lr {record['lr']:.2e}  {speed} {self._unit}/s{shares(record, self._told)}"
-            )
-            heldout = [
-                f"{name.split('/')[1]} {self._measure(name, value)}"
-                for name, value in record.items()
-                if name.startswith("heldout/")
-            ]
-            if heldout:
-                self._line(f"  step {step:,}/{self._steps:,}  held-out loss: {', '.join(heldout)}")
+            speed = self._counted.speed(record["tokens_per_s"])
+            self._facts = f"loss {record['loss']:.4f}  lr {record['lr']:.2e}  {speed}{shares(record, self._told)}"
+            if measured := heldout(record):
+                self._line(f"  step {step:,}/{self._steps:,}  held-out loss: {measured}")
         if now - self._shown < (_BAR_SECONDS if self._bar else _LINE_SECONDS) and step != self._steps:
             return
         self._shown, self._told = now, self._latest
@@ -87,10 +95,6 @@ class ConsoleProgress(Callback):  # type: ignore[misc]  # composer has no types
             self._bar.refresh()
         else:
             self._line(f"  step {step:,}/{self._steps:,}  {self._facts}")
-
-    @staticmethod
-    def _measure(name: str, value: float) -> str:
-        return f"{value:.2%} right" if name.endswith("/accuracy") else f"{value:.4f}"
 
     def _line(self, text: str) -> None:
         if self._bar is not None:

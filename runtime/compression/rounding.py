@@ -131,7 +131,9 @@ class Rounding:
 
     def fake(self, matrix: torch.Tensor) -> torch.Tensor:
         """`dequantized(*quantized(matrix))`, with gradients."""
-        return fake_quantize(matrix.reshape(-1, self.block_size(*matrix.shape)), self.grid).view_as(matrix)
+        # In fp32, in which finished weights are rounded: FSDP hands down bf16.
+        blocks = matrix.float().reshape(-1, self.block_size(*matrix.shape))
+        return fake_quantize(blocks, self.grid).view_as(matrix).to(matrix.dtype)
 
     def inputs(self, x: torch.Tensor, tokens: int) -> torch.Tensor:
         """A layer's inputs, rounded token by token where the plan says so; `tokens` is how many there are in `x`."""

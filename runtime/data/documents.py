@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from runtime.data.readers import read
+from runtime.data.readers import Found, read
 from runtime.errors import DataError
 from schemas.data import Selection
 from schemas.sources import SOURCE_KINDS, Source
@@ -82,10 +82,7 @@ def documents(
         data = _encoded(found.text)
         if found.text is None or data is None:
             if source.on_error == "stop":
-                problem = found.problem or "its text can't be written as UTF-8 (half of a surrogate pair)"
-                raise DataError(
-                    "RC407", f"{found.place}: {problem}", "mend or remove it, or say `on_error: skip` for the source"
-                )
+                raise _broken(found)
             skipped.broken += 1
         elif not found.text.strip():
             skipped.empty += 1
@@ -111,6 +108,11 @@ def _encoded(text: str | None) -> bytes | None:
         return None if text is None else text.encode()
     except UnicodeEncodeError:
         return None
+
+
+def _broken(found: Found) -> DataError:
+    problem = found.problem or "its text can't be written as UTF-8 (half of a surrogate pair)"
+    return DataError("RC407", f"{found.place}: {problem}", "mend or remove it, or say `on_error: skip` for the source")
 
 
 def _unusable(source: Source, skipped: Skipped) -> DataError:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.data.locate import find_folder
-from runtime.errors import DataError, RunError, RunFailed
+from runtime.errors import DataError, RunError, RunFailed, first_line
 from schemas.sources import HubSource
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _open(source: HubSource, roots: tuple[Path, ...], *, offline: bool) -> Datas
 
 def _failure(source: HubSource, error: Exception, folder: Path | None = None) -> RunError:
     """What `datasets` raises (it has no common base) as one of ours: not there, damaged, or not to be reached."""
-    reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    reason = first_line(error)
     missing = isinstance(error, FileNotFoundError | ValueError) and not isinstance(error, ConnectionError)
     if missing:
         return DataError(

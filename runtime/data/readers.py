@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from runtime.data import builtin, hub, mds
 from runtime.data.locate import FoundFile, find_files, open_unpacked
-from runtime.errors import DataError
+from runtime.errors import DataError, first_line
 from schemas.sources import BuiltinSource, FilesSource, HubSource, JsonlSource, MdsSource, ParquetSource, Source
 
 __all__ = ["Found", "read"]
@@ -170,5 +170,4 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _reason(error: Exception) -> str:
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return text.splitlines()[0][:200] if text else type(error).__name__
+    return error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)

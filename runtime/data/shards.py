@@ -15,7 +15,7 @@ from runtime.files import hash_file, read_json, write_json
 if TYPE_CHECKING:
     from streaming import MDSWriter
 
-__all__ = ["COLUMN", "MANIFEST", "SampleWriter", "ShardWriter", "verify_prepared", "write_manifest"]
+__all__ = ["COLUMN", "MANIFEST", "SampleWriter", "ShardWriter", "damaged", "verify_prepared", "write_manifest"]
 
 COLUMN: Final = "tokens"
 """Name of the only column."""
@@ -112,7 +112,7 @@ def verify_prepared(folder: Path, *, deep: bool = False, split: str = "") -> Non
     """
     manifest = read_json(folder / MANIFEST)
     if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
-        raise _damaged(folder, f"{folder / MANIFEST} is missing or damaged")
+        raise damaged(folder, f"{folder / MANIFEST} is missing or damaged")
     for name, expected in manifest["files"].items():
         if not name.startswith(split):
             continue
@@ -120,12 +120,13 @@ def verify_prepared(folder: Path, *, deep: bool = False, split: str = "") -> Non
         size = path.stat().st_size if path.is_file() else None
         if size != expected["bytes"]:
             found = "is missing" if size is None else f"has {size} bytes"
-            raise _damaged(folder, f"{path} {found}; it was written with {expected['bytes']} bytes")
+            raise damaged(folder, f"{path} {found}; it was written with {expected['bytes']} bytes")
         if deep and hash_file(path) != expected["sha256"]:
-            raise _damaged(folder, f"{path} is not what was written (sha256)")
+            raise damaged(folder, f"{path} is not what was written (sha256)")
     if ready := manifest.get("ready_made"):
         check_sizes(MdsIndex(ready["remote"], ready["sha256"], tuple(ready["shards"])))
 
 
-def _damaged(folder: Path, message: str) -> DataError:
+def damaged(folder: Path, message: str) -> DataError:
+    """The error of a step's folder that isn't what was written."""
     return DataError("RC408", message, f"delete {folder} and run again: it is made anew")

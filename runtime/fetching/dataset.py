@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import DataError, RunError
+from runtime.errors import DataError, RunError, first_line
 from runtime.fetching.cache import FAILED, LOCAL, REMOTE, BoundedCache
-from runtime.fetching.problems import StoreError, first_line
+from runtime.fetching.problems import StoreError
 from runtime.fetching.shard_locks import ShardLocks
 from runtime.fetching.stores import PATIENCE, Patience
 from runtime.fetching.worker_errors import BadSampleError

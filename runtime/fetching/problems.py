@@ -8,9 +8,9 @@ import shutil
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from runtime.errors import DataError, RunError, RunFailed
+from runtime.errors import DataError, RunError, RunFailed, first_line
 
-__all__ = ["Problem", "StoreError", "disk_full", "explained", "first_line", "is_full"]
+__all__ = ["Problem", "StoreError", "disk_full", "explained", "is_full"]
 
 Problem = Literal["missing", "denied", "away", "full", "damaged", "unusable"]
 """What is wrong: not there · may not be read · can't be reached now · the disk here is full · not what was written ·
@@ -23,7 +23,6 @@ _DENIED: Final = {
     "ClientAuthenticationError", "GatedRepoError",
 }  # fmt: skip
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_REASON_CHARACTERS: Final = 200
 
 
 class StoreError(Exception):
@@ -106,9 +105,3 @@ def is_full(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
-
-
-def first_line(error: Exception) -> str:
-    """What an exception says, in a line."""
-    text = str(error).strip().splitlines()
-    return (text[0] if text else type(error).__name__)[:_REASON_CHARACTERS]

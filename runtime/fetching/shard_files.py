@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from runtime.fetching.problems import StoreError, first_line
+from runtime.errors import first_line
+from runtime.fetching.problems import StoreError
 
 __all__ = ["check_bytes", "digest", "is_inside", "unpacked"]
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from runtime.fetching.problems import StoreError, explained, first_line
+from runtime.errors import first_line
+from runtime.fetching.problems import StoreError, explained
 from runtime.files import temporary_path
 from runtime.status import write_line
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from streaming import Stream
 from streaming.base.util import wait_for_file_to_exist
 
-from runtime.errors import DataError
-from runtime.fetching.problems import StoreError, disk_full, first_line, is_full
+from runtime.errors import DataError, first_line
+from runtime.fetching.problems import StoreError, disk_full, is_full
 from runtime.fetching.shard_files import check_bytes, digest, unpacked
 from runtime.fetching.shard_index import open_shards
 from runtime.fetching.stores import Patience, download, downloader

@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import shutil
-import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from runtime.bars import watched
 from runtime.data.documents import is_heldout
 from runtime.data.identity import content_hash, source_identity
 from runtime.data.shards import ShardWriter, write_manifest
@@ -142,7 +141,8 @@ def _write(name: str, source: Source, context: Context, folder: Path, share: flo
     skipped, unused, least = 0, 0, b"\xff" * _DIGEST_BYTES
     seen: set[int] = set()
     with _Split(folder / "train", form) as train, _Split(folder / "heldout", form) as heldout:
-        for found in _watched(read_images(source, context.layout.roots, size=form.size, channels=form.channels), name):
+        images = read_images(source, context.layout.roots, size=form.size, channels=form.channels)
+        for found in watched(f"prepare {name}", images, unit="image"):
             if found.pixels is None:
                 if source.on_error == "stop":
                     remedy = "mend or remove it, or say `on_error: skip` for the source"
@@ -203,10 +203,3 @@ def _digest(pixels: Pixels) -> bytes:
 def _just_above(digest: bytes) -> float:
     """The smallest share that holds out an image of this digest."""
     return float(np.nextafter((int.from_bytes(digest[:8], "big") + 1) / 2**64, 1.0))
-
-
-def _watched(found: Iterator[FoundImage], name: str) -> Iterator[FoundImage]:
-    """On a terminal, show how many images are done."""
-    from tqdm import tqdm
-
-    yield from tqdm(found, f"prepare {name}", unit="image", leave=False, disable=not sys.stderr.isatty())

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from runtime.data import mds
 from runtime.data.locate import FoundFile, find_folder
-from runtime.errors import DataError
+from runtime.errors import DataError, first_line
 from schemas.plan import RunPlan
 from schemas.sources import BuiltinSource, ImagesSource, MdsSource, Source
 
@@ -170,8 +170,7 @@ def _decoded(value: Any, place: str, label: str | int, size: int, channels: int)
     except UnidentifiedImageError:
         return FoundImage(place, label, None, "not an image that can be read (its bytes are of no known format)")
     except (OSError, ValueError, TypeError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        return FoundImage(place, label, None, f"not an image that can be read ({reason})")
+        return FoundImage(place, label, None, f"not an image that can be read ({first_line(error)})")
     return FoundImage(place, label, pixels)
 
 

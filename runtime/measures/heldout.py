@@ -15,7 +15,8 @@ from streaming.base.format import Reader
 from streaming.base.world import World
 
 from runtime.data.mds import token_ids
-from runtime.errors import DataError
+from runtime.data.shards import damaged
+from runtime.errors import first_line
 
 __all__ = ["read_rows", "read_samples"]
 
@@ -37,7 +38,7 @@ def read_samples(share: Mapping[str, Any], folder: Path, column: str, cache: Pat
         if tokens is None:
             place = share["remote"] or folder / share["local"]
             found = f"held-out sample {number} in {place} is not an array of token ids"
-            raise DataError("RC408", found, f"delete {folder} and run again: it is made anew")
+            raise damaged(folder, found)
         yield tokens.astype(np.int64)
 
 
@@ -70,12 +71,8 @@ def read_rows(share: Mapping[str, Any], folder: Path, cache: Path) -> Iterator[M
     except (OSError, ValueError, KeyError, RuntimeError, IndexError) as error:
         if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
             raise
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(
-            "RC408",
-            f"a shard of held-out samples in {place} can't be read: {reason}",
-            f"delete {folder} and run again: it is made anew",
-        ) from error
+        message = f"a shard of held-out samples in {place} can't be read: {first_line(error)}"
+        raise damaged(folder, message) from error
 
 
 def _rows(stream: Stream, shard: Reader, rows: range) -> Iterator[Mapping[str, Any]]:

@@ -99,20 +99,17 @@ def build_resnet(plan: RunPlan) -> PlannedResNet:
     return model
 
 
-def load_weights(model: PlannedResNet, weights: Mapping[str, torch.Tensor]) -> bool:
+def load_weights(model: PlannedResNet, weights: Mapping[str, torch.Tensor]) -> None:
     """Load weights, of which the blocks may have fewer channels than planned: pruning took them out.
 
     Args:
         model: changed in place.
         weights: by torchvision's names.
 
-    Returns:
-        Whether channels are missing.
-
     Raises:
         RuntimeError: they are of another network.
     """
-    planned, fewer = model.state_dict(), False
+    planned = model.state_dict()
     for name, tensor in weights.items():
         old = planned.get(name)
         if old is None or old.shape == tensor.shape or not _is_part(tensor.shape, old.shape):
@@ -120,12 +117,12 @@ def load_weights(model: PlannedResNet, weights: Mapping[str, torch.Tensor]) -> b
         layer, _, key = name.rpartition(".")
         if not any(part.isdigit() for part in layer.split(".")):
             continue  # only blocks lose channels
-        is_parameter = key in model.get_submodule(layer)._parameters
+        module = model.get_submodule(layer)
         empty = torch.empty(tensor.shape, dtype=old.dtype)
-        setattr(model.get_submodule(layer), key, nn.Parameter(empty) if is_parameter else empty)
-        fewer = True
+        setattr(module, key, nn.Parameter(empty) if key in module._parameters else empty)
+        if isinstance(module, nn.GroupNorm) and key == "weight":  # whole groups are gone
+            module.num_groups, module.num_channels = len(empty) * module.num_groups // module.num_channels, len(empty)
     model.load_state_dict(dict(weights))
-    return fewer
 
 
 def _is_part(shape: torch.Size, whole: torch.Size) -> bool:

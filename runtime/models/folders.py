@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import Final
 
-from runtime.errors import DataError, RunFailed
+from runtime.errors import DataError, RunFailed, first_line
 from runtime.files import hash_file
 
 __all__ = ["check_tokenizer", "content", "hub_folder", "num_parameters"]
@@ -37,7 +37,7 @@ def hub_folder(name: str, revision: str | None, what: str, otherwise: str, *, of
             name, revision=revision, allow_patterns=["*.safetensors", "*.json"], local_files_only=offline
         )
     except Exception as error:  # huggingface_hub, httpx and requests have no common base
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        reason = first_line(error)
         raise RunFailed(
             "RC607",
             f"{what} `{name}` can't be had from the hub: {reason}",

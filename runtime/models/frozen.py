@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
-__all__ = ["described_resnet", "load_frozen", "load_frozen_resnet"]
+    from runtime.models.classifier import PlannedResNet
+
+__all__ = ["described_resnet", "load_frozen", "load_frozen_resnet", "load_resnet"]
 
 
 def load_frozen(folder: Path, what: str) -> PreTrainedModel:
@@ -71,11 +73,11 @@ def described_resnet(folder: Path, what: str) -> ResNetPlan:
         raise _unusable(folder, what, reason, "give the export of a classifier's run") from error
 
 
-def load_frozen_resnet(folder: Path, what: str) -> nn.Module:
-    """A classifier in evaluation mode, without gradients, from a folder that recipec exported.
+def load_resnet(folder: Path, what: str, plan: ResNetPlan) -> PlannedResNet:
+    """The classifier of these dimensions with a folder's weights, in fp32 with gradients; its blocks may have fewer channels.
 
     Raises:
-        DataError: there is no whole model (RC401).
+        DataError: there are no whole weights of that network (RC401).
     """
     import torch
     from safetensors import SafetensorError
@@ -83,7 +85,6 @@ def load_frozen_resnet(folder: Path, what: str) -> nn.Module:
 
     from runtime.models.classifier import PlannedResNet, load_weights
 
-    plan = described_resnet(folder, what)
     with torch.random.fork_rng(devices=[]):
         model = PlannedResNet(plan)
     try:
@@ -91,4 +92,14 @@ def load_frozen_resnet(folder: Path, what: str) -> nn.Module:
     except (OSError, SafetensorError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise _unusable(folder, what, reason, "give the export of a classifier's run") from error
+    return model
+
+
+def load_frozen_resnet(folder: Path, what: str) -> nn.Module:
+    """A classifier in evaluation mode, without gradients, from a folder that recipec exported.
+
+    Raises:
+        DataError: there is no whole model (RC401).
+    """
+    model = load_resnet(folder, what, described_resnet(folder, what))
     return cast("nn.Module", model.eval().requires_grad_(False))

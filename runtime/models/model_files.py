@@ -12,6 +12,7 @@ from torch import nn
 from runtime.compression.factors import factorized, multiplied
 from runtime.compression.packed_files import packed_state, quantization_config
 from runtime.compression.rounded_layers import plain_model, rounded_layers
+from runtime.compression.sparsity.heads import has_fewer_heads, with_all_heads
 from schemas.plan import RunPlan
 
 if TYPE_CHECKING:
@@ -21,14 +22,16 @@ if TYPE_CHECKING:
 __all__ = ["COMPRESSED", "write_loadable", "write_smallest"]
 
 COMPRESSED: Final = "compressed.safetensors"
-"""Weights in a form that `from_pretrained` can't read: factors, or integers of layers that compressed-tensors doesn't know."""
+"""Weights in a form that `from_pretrained` can't read: factors, integers of layers that compressed-tensors doesn't know, or a
+gpt2 with fewer heads than its configuration counts."""
 
 
 def write_smallest(model: nn.Module, folder: Path, plan: RunPlan) -> None:
     """Weights in the smallest form that they have, and config.json.
 
     Weights that are rounded are packed integers with scales (see packed_files.py): in model.safetensors where transformers
-    reads them so, which are models of Linear layers; else, and with factors, in compressed.safetensors.
+    reads them so, which are models of Linear layers; else, with factors, and without some of a gpt2's heads, in
+    compressed.safetensors.
     """
     rounded = bool(rounded_layers(model))
     said = {"quantization_config": quantization_config(model)} if rounded else {}
@@ -44,18 +47,19 @@ def write_smallest(model: nn.Module, folder: Path, plan: RunPlan) -> None:
 
 
 def write_loadable(model: nn.Module, folder: Path, plan: RunPlan) -> None:
-    """What `write_smallest` writes; and the same numbers unpacked and multiplied where it can't be read by others."""
+    """What `write_smallest` writes; and where others can't read it the same numbers unpacked, multiplied, with zeros for heads."""
     write_smallest(model, folder, plan)
     if not _stands_alone(model):
         plain = plain_model(model)
-        _write_state(plain, multiplied(plain.state_dict(), dict(factorized(plain))), folder, plan)
+        whole = with_all_heads(plain, multiplied(plain.state_dict(), dict(factorized(plain))))
+        _write_state(plain, whole, folder, plan)
         _as_readable_as(folder / "config.json", folder)
 
 
 def _stands_alone(model: nn.Module) -> bool:
     """Whether others load the smallest form: compressed-tensors takes Linear, not GPT-2's Conv1D, nor convolutions."""
     plain = all(layer.kind == "Linear" for layer in rounded_layers(model).values())
-    return plain and not any(True for _ in factorized(model))
+    return plain and not any(True for _ in factorized(model)) and not has_fewer_heads(model)
 
 
 def _write_state(model: nn.Module, state: Mapping[str, torch.Tensor], folder: Path, plan: RunPlan) -> None:

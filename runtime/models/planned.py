@@ -21,7 +21,7 @@ from runtime import checkpoint
 from runtime.algorithms import finish, prepare
 from runtime.errors import DataError, RunFailed
 from runtime.layout import Layout
-from runtime.lineage import earlier
+from runtime.lineage import earlier, untrained
 from runtime.models.classifier import build_resnet
 from runtime.models.decoder import IGNORED, blocks, language_model_loss, model_config
 from runtime.models.start import load_start
@@ -128,7 +128,7 @@ def load_trained(plan: RunPlan, layout: Layout, eos_token_id: int | None = None)
     # Each rank reads the weights that its training begins with; one of them may rename what is damaged.
     found = checkpoint.latest(layout.checkpoints, plan, set_aside=rank() == 0)
     if found is None:
-        raise RunFailed("RC606", f"there is no checkpoint in {layout.checkpoints}", "run the training step first")
+        raise untrained(plan, layout)
     if found.progress.step != plan.training.steps:
         raise RunFailed(
             "RC606",

@@ -1,10 +1,10 @@
-"""Trained weights that a run begins with, from a Hugging Face folder or the hub: found, pinned and compared with the plan."""
+"""Trained weights that a run begins with, from a folder or the hub: found, pinned and compared with the plan."""
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -12,8 +12,9 @@ from runtime.data.locate import find_folder
 from runtime.errors import DataError, RunFailed
 from runtime.layout import Layout
 from runtime.lineage import reads_like, trained_key
+from runtime.models.class_names import check_classes
 from runtime.models.folders import check_tokenizer, content, hub_folder
-from runtime.models.frozen import load_frozen
+from runtime.models.frozen import described_resnet, load_frozen, load_resnet
 from schemas.plan import RunPlan, StartPlan
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ _TRAINED_WITH: Final = (
     "tie_word_embeddings", "attention_bias", "mlp_bias", "scale_attn_weights", "scale_attn_by_inverse_layer_idx",
     "quantization_config",
 )  # fmt: skip
+_SHAPE: Final = ("block", "blocks", "width", "stem", "norm", "num_classes", "channels")
+"""Of a classifier, what its weights were trained with; the size of images and compilation are the recipe's to choose."""
 _REMEDY: Final = "compile the recipe again where the folder is at hand; it then says what can't be started from"
 
 
@@ -63,7 +66,8 @@ def _with_weights(folder: Path, start: StartPlan) -> Path:
     raise DataError(
         "RC401",
         f"the weights `{start.folder or start.hub}` in {folder} have no *.safetensors{found}",
-        "save the model with transformers' `save_pretrained`, and give that folder as `model.start.folder`",
+        "save the model with transformers' `save_pretrained` (a classifier is exported by its own run), and give that folder as "
+        "`model.start.folder`",
     )
 
 
@@ -101,14 +105,24 @@ def _content(folder: Path, stamp: tuple[tuple[str, int, int], ...]) -> dict[str,
     return content(folder)
 
 
-def check_start(plan: RunPlan, layout: Layout, tokenizer: Path) -> None:
-    """Refuse a start whose token ids mean other words than the run's tokenizer.
+def check_start(plan: RunPlan, layout: Layout, tokenizer: Path | None, classes: Sequence[str] = ()) -> None:
+    """Refuse a start whose token ids mean other words than the run's tokenizer, or whose outputs stand for other classes.
+
+    Args:
+        plan: of the run.
+        layout: whose roots a folder is looked up in.
+        tokenizer: the run's folder of it; None of a classifier.
+        classes: names of a classifier's classes, in the order of their numbers.
 
     Raises:
-        DataError: the vocabularies differ (RC406).
+        DataError: the vocabularies (RC406) or classes (RC416) differ.
     """
     folder = folder_of_start(plan, layout.roots)
-    if folder is not None:
+    if folder is None:
+        return
+    if tokenizer is None:
+        check_classes(folder, "the start", classes)
+    else:
         check_tokenizer(folder, tokenizer, "the start")
 
 
@@ -143,24 +157,23 @@ def load_start(plan: RunPlan, layout: Layout, eos_token_id: int | None = None) -
 
 
 def _load_classifier(plan: RunPlan, folder: Path) -> nn.Module:
-    """A residual network, as `export` writes it: model.safetensors with torchvision's names."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    from runtime.models.classifier import build_resnet, load_weights
-
-    model = build_resnet(plan)
-    try:
-        fewer = load_weights(model, load_file(folder / "model.safetensors"))
-    except (OSError, RuntimeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise DataError("RC406", f"the model in {folder} is not the plan's: {reason}", _REMEDY) from error
-    if fewer:
+    """A residual network, as `export` writes it: model.safetensors with torchvision's names, and mostly a config.json."""
+    wanted = plan.resnet
+    if (folder / "config.json").is_file():
+        theirs = described_resnet(folder, "the start")
+        odd = [key for key in _SHAPE if getattr(theirs, key) != getattr(wanted, key)]
+        differing = "; ".join(
+            f"its {key} is {getattr(theirs, key)!r}, the plan's {getattr(wanted, key)!r}" for key in odd
+        )
+        if differing:
+            raise DataError("RC406", f"the model in {folder} is not the plan's: {differing}", _REMEDY)
+    model = load_resnet(folder, "the start", wanted)
+    if sum(parameter.numel() for parameter in model.parameters()) != wanted.num_parameters:
         message = f"the model in {folder} has lost channels to pruning, and a plan's network has all of them"
         raise DataError(
             "RC406", message, "start from the run that pruned it, which still has zeros: `start: {run: ...}`"
         )
-    return cast("nn.Module", model)
+    return model
 
 
 def _check(plan: RunPlan, folder: Path, read: PreTrainedModel, wanted: PretrainedConfig) -> None:

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import DataError
+from runtime.errors import DataError, first_line
 from runtime.order.base import Ids
 from runtime.order.permutation import Permutation
 from schemas.curriculum import EASIER_WHEN_HIGH, CurriculumPlan
@@ -79,7 +79,7 @@ class ScoreRanking:
         try:
             sizes = {len(ranking.values), len(ranking.order)}
         except (OSError, ValueError) as error:
-            raise _unfit(name, folder, f"can't be read: {str(error).splitlines()[0]}") from error
+            raise _unfit(name, folder, f"can't be read: {first_line(error)}") from error
         if sizes != {samples}:
             raise _unfit(name, folder, f"are of {min(sizes):,} samples, the source has {samples:,}")
         # Undefined ones are at the end of the order, so that bisection finds how many there are.

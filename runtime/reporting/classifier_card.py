@@ -29,7 +29,10 @@ def use(plan: RunPlan, classes: Sequence[str]) -> str:
     """Lines that load it with torchvision alone, and what it takes and gives."""
     form, model = plan.data.image, plan.resnet
     assert form is not None
-    channels_removed = any(spec.kind == "pruning" and spec.method == "structured" for spec in plan.algorithms)
+    channels_removed = any(
+        (spec.kind == "pruning" and spec.method == "structured") or (spec.kind == "low_rank" and bool(spec.removes))
+        for spec in plan.algorithms
+    )
     code = "\n".join(_lines(model, form, fewer_channels=channels_removed))
     named = f" Classes in the order of the outputs: {', '.join(map(_text, classes))}." if classes else ""
     return (
@@ -72,6 +75,10 @@ def _lines(model: ResNetPlan, form: ImagePlan, *, fewer_channels: bool = False) 
         yield "    layer = model.get_submodule(layer)"
         yield "    if key in layer._parameters: tensor = torch.nn.Parameter(tensor)"
         yield "    setattr(layer, key, tensor)"
+        if model.norm == "group":
+            yield "    if key == 'weight' and isinstance(layer, torch.nn.GroupNorm):  # whole groups are gone"
+            yield "        layer.num_groups = len(tensor) * layer.num_groups // layer.num_channels"
+            yield "        layer.num_channels = len(tensor)"
     else:
         yield 'model.load_state_dict(load_file("model.safetensors"))  # in this folder'
     yield "model.eval()"

@@ -7,6 +7,7 @@ from typing import Any
 
 from runtime.record import Record
 from schemas.base import Frozen
+from schemas.counted import TOKENS, Counted
 from schemas.data import Transition
 from schemas.plan import DataPlan, PhasePlan
 
@@ -123,10 +124,10 @@ def _phase(phase: PhasePlan, length: int, trained: Mapping[str, Any]) -> PhaseRe
     )
 
 
-def differences(report: DataReport) -> tuple[str, ...]:
+def differences(report: DataReport, counted: Counted = TOKENS) -> tuple[str, ...]:
     """A sentence for each source of a finished run that was not drawn as planned; there should be none."""
     return tuple(
-        f"`{name}` was to give {source.tokens.planned:,} tokens, and gave {source.tokens.actual or 0:,}"
+        f"`{name}` was to give {counted.number(int(source.tokens.planned or 0))}, and gave {source.tokens.actual or 0:,}"
         for name, source in report.sources.items()
         if source.equal is False
     )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from schemas.counted import TOKENS, Counted
 from schemas.plan import RunPlan
 from schemas.techniques import AnyAlgorithm
-from schemas.units import format_bytes, format_count, format_tokens
+from schemas.units import format_bytes, format_count
 
 __all__ = ["compressed", "origin", "runs"]
 
@@ -18,7 +19,7 @@ _MADE_SMALLER: Final[tuple[tuple[str, str, Callable[[float], str]], ...]] = (
     ("parameters", "parameters", "{:,.0f}".format),
     ("not zero", "nonzero", "{:,.0f}".format),
     ("size of the weights", "bytes", format_bytes),
-    ("tokens/s where it was made", "tokens_per_s", format_count),
+    ("{}/s where it was made", "tokens_per_s", format_count),
 )
 
 
@@ -40,7 +41,7 @@ def runs(plan: RunPlan) -> Table | None:
     if not needed and plan.start is None and not _taught(plan):
         return None
     kept = [run for run in plan.earlier if run.run in needed]
-    heads = ("run", "plan", "starts from", "taught by", "techniques", "training tokens")
+    heads = ("run", "plan", "starts from", "taught by", "techniques", f"training {plan.counted.many}")
     return heads, [_row(run) for run in (*kept, plan)]
 
 
@@ -74,18 +75,19 @@ def _row(run: RunPlan) -> tuple[str, ...]:
         begun,
         ", ".join(f"`{name}`" for name in _taught(run)) or "nobody",
         ", ".join(spec.kind.replace("_", " ") for spec in run.algorithms) or "none",
-        format_tokens(run.budget.tokens).removesuffix(" tok"),
+        format_count(run.budget.tokens),
     )
 
 
-def compressed(small: Mapping[str, Any]) -> Table:
+def compressed(small: Mapping[str, Any], counted: Counted = TOKENS) -> Table:
     """The trained model beside what is in the folder.
 
     Args:
         small: values of the step `compress`.
+        counted: what its speed is measured in.
     """
     rows: list[tuple[str, ...]] = [
-        (label, show(small[name]["before"]), show(small[name]["after"]))
+        (label.format(counted.many), show(small[name]["before"]), show(small[name]["after"]))
         for label, name, show in _MADE_SMALLER
         if name in small
     ]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from runtime.books import mix_ends
 from runtime.files import write_bytes
 from runtime.reporting.plots import COLOURS, lines_of
+from schemas.counted import Counted
 from schemas.plan import PhasePlan, RunPlan
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def draw_mixture(plan: RunPlan, metrics: Path, target: Path) -> bool:
     rows: list[Axes] = list(figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0])
     for axes, name in zip(rows, names, strict=True):
         _draw_row(axes, plan, name, drawn)
-        note = _note(drawn[-1].tokens[name], planned[name])
+        note = _note(drawn[-1].tokens[name], planned[name], plan.counted)
         axes.annotate(note, (1.01, 0.5), xycoords="axes fraction", va="center", fontsize=7.5, color="0.35")
     _label(rows, plan, len(planned) - len(names))
     image = io.BytesIO()
@@ -114,10 +115,10 @@ def _tokens(phases: Sequence[PhasePlan], source: str) -> int:
     return sum(phase.sources[source].tokens for phase in phases if source in phase.sources)
 
 
-def _note(drawn: int, planned: int) -> str:
+def _note(drawn: int, planned: int, counted: Counted) -> str:
     if drawn == planned:
-        return f"{drawn:,} tokens\nas planned"
-    return f"{drawn:,} tokens of\n{planned:,} planned"
+        return f"{counted.number(drawn)}\nas planned"
+    return f"{counted.number(drawn)} of\n{planned:,} planned"
 
 
 def _title(plan: RunPlan) -> str:
@@ -149,6 +150,6 @@ def _label(rows: Sequence[Axes], plan: RunPlan, left_out: int) -> None:
     more = f" (and {left_out} smaller ones)" if left_out else ""
     rows[0].set_title(_title(plan) + more, loc="left", fontsize=10)
     rows[0].legend(frameon=False, fontsize=8, ncols=2, loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.2)
-    rows[-1].set_xlabel("training tokens")
+    rows[-1].set_xlabel(f"training {plan.counted.many}")
     rows[-1].set_xlim(0, plan.budget.tokens)
     rows[-1].xaxis.set_major_formatter(EngFormatter(sep=""))

@@ -68,7 +68,9 @@ def _origins(plan: RunPlan, small: Mapping[str, Any] | None, base: Mapping[str, 
         found.append(f"## Where it comes from\n\n{_table(*runs)}{first}")
     if small is not None:
         what = ", ".join(name.replace("_", " ") for name in small.get("techniques", {}))
-        found.append(f"## Made smaller\n\nBy {what or 'its techniques'}:\n\n{_table(*lineage_card.compressed(small))}")
+        found.append(
+            f"## Made smaller\n\nBy {what or 'its techniques'}:\n\n{_table(*lineage_card.compressed(small, plan.counted))}"
+        )
     return found
 
 
@@ -132,7 +134,7 @@ def _data(plan: RunPlan, trained: Mapping[str, Any], picture: str | None) -> str
         planned = sum(phase.sources[name].tokens for phase in plan.data.phases if name in phase.sources)
         drawn = planned if tokens is None else tokens
         rows.append((name, _origin(source), f"{drawn:,}", f"{drawn / plan.budget.tokens:.1%}"))
-    text = _table(("source", "from", "training images" if plan.is_classifier else "training tokens", "share"), rows)
+    text = _table(("source", "from", f"training {plan.counted.many}", "share"), rows)
     held = f"{plan.evaluation.holdout:.2%} of each source was held out of training."
     parts = [text, _mix(plan) + held, *_order(plan)]
     if cut := sum(trained.get("truncated_tokens_per_source", {}).values()):
@@ -206,9 +208,7 @@ def _training(plan: RunPlan, trained: Mapping[str, Any]) -> str:
     if trained.get("seconds") is not None:
         rows.append(("training time", format_seconds(trained["seconds"])))
     if trained.get("loss") is not None:
-        rows.append(
-            ("last training loss", f"{trained['loss']:.4f} nats per {'image' if plan.is_classifier else 'token'}")
-        )
+        rows.append(("last training loss", f"{trained['loss']:.4f} {plan.counted.loss}"))
     return _table(("", ""), rows)
 
 

@@ -1,4 +1,4 @@
-"""loss.png: training and held-out loss against tokens, from metrics.jsonl."""
+"""loss.png: training and held-out loss against tokens, or images, from metrics.jsonl."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def draw_loss(plan: RunPlan, metrics: Path, target: Path) -> bool:
             whole_name(phase), (phase.start_token, 1), xycoords=("data", "axes fraction"), xytext=(3, -10),
             textcoords="offset points", fontsize=7, color="0.5",
         )  # fmt: skip
-    _label(axes, f"{plan.name} {plan.short_fingerprint}", plan.budget.tokens)
+    _label(axes, plan)
     image = io.BytesIO()
     figure.savefig(image, format="png", metadata={"Software": None})
     write_bytes(target, image.getvalue())
@@ -96,13 +96,13 @@ def _draw_curves(axes: Axes, curves: Curves) -> None:
         axes.plot(tokens, losses, color=colour, marker="o", markersize=4, linewidth=1, label=f"held-out {name}")
 
 
-def _label(axes: Axes, title: str, tokens: int) -> None:
+def _label(axes: Axes, plan: RunPlan) -> None:
     from matplotlib.ticker import EngFormatter
 
-    axes.set_title(title, loc="left", fontsize=11)
-    axes.set_xlabel("training tokens")
-    axes.set_ylabel("loss, nats per token")
-    axes.set_xlim(0, 1.01 * tokens)
+    axes.set_title(f"{plan.name} {plan.short_fingerprint}", loc="left", fontsize=11)
+    axes.set_xlabel(f"training {plan.counted.many}")
+    axes.set_ylabel(f"loss, {plan.counted.loss}")
+    axes.set_xlim(0, 1.01 * plan.budget.tokens)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.grid(axis="y", color="0.92", linewidth=0.8)
     axes.set_axisbelow(True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from runtime.reporting.markup import Markup, document, element
 from runtime.reporting.stage_table import NONE, Row, rows
-from runtime.reporting.stages import SequenceReport, Stage
+from runtime.reporting.stages import SequenceReport
 from runtime.reporting.style import STYLE
+from schemas.counted import COUNTED
 from schemas.units import format_bytes, format_count, format_seconds, format_usd
 
 __all__ = ["page"]
@@ -34,8 +35,7 @@ def page(report: SequenceReport, pictures: Mapping[str, bytes]) -> str:
         element("h2", "What each run did"),
         element(
             "p",
-            "Trained: the finished model. Shipped: the form in which it is exported, with what its techniques remove or round. "
-            "Loss is the mean over held-out text, in nats; CEV and SDE say how unevenly the change fell on single classes.",
+            _lead(report),
             class_="lead",
         ),
         element("div", _table(report), class_="scroll"),
@@ -51,17 +51,32 @@ def page(report: SequenceReport, pictures: Mapping[str, bytes]) -> str:
     return document(f"{report.name}: report {report.fingerprint[:8]}", STYLE, body)
 
 
+def _lead(report: SequenceReport) -> str:
+    """What the words of the table mean, of those that are in it."""
+    said = f"Loss is the mean over held-out {COUNTED[report.counts].held_out}, in nats."
+    if any(stage.bytes.after is not None for stage in report.stages):
+        said = (
+            "Trained: the finished model. Shipped: the form in which it is exported, with what its techniques remove or round. "
+            f"{said} Speed at inference is that of the machine that ran this."
+        )
+    if any(stage.bias is not None for stage in report.stages):
+        said += " CEV and SDE say how unevenly the change fell on single classes."
+    if any(stage.forgotten_nats is not None for stage in report.stages):
+        said += " Forgotten is what the loss rose by on text that came before; below 0 it fell."
+    return said
+
+
 def _tiles(report: SequenceReport) -> Markup:
     """The numbers that one looks for first: of the model that is shipped, and of all runs together."""
     tiles = [
         (
-            "training tokens",
+            f"training {report.counts}",
             format_count(report.tokens),
             f"{len(report.stages)} runs" if len(report.stages) > 1 else "",
         ),
         ("time", format_seconds(report.seconds), "devices held"),
         ("cost", format_usd(report.usd), "at the plan's price"),
-        *_model_tiles(report.stages),
+        *_model_tiles(report),
     ]
     return element(
         "dl",
@@ -78,8 +93,9 @@ def _tiles(report: SequenceReport) -> Markup:
     )
 
 
-def _model_tiles(stages: Sequence[Stage]) -> list[tuple[str, str, str]]:
-    found, last = [], stages[-1]
+def _model_tiles(report: SequenceReport) -> list[tuple[str, str, str]]:
+    """Loss, size, speed and bias of the model that leaves the last run, each with what it was before."""
+    found, stages, last = [], report.stages, report.stages[-1]
     loss = last.mean("shipped") or last.mean("trained")
     if loss is not None:
         first = next((value for stage in stages if (value := stage.mean("trained")) is not None), loss)
@@ -87,8 +103,12 @@ def _model_tiles(stages: Sequence[Stage]) -> list[tuple[str, str, str]]:
     if last.bytes.after is not None:
         before = "" if last.bytes.before is None else f"from {format_bytes(last.bytes.before)}"
         found.append(("size", format_bytes(last.bytes.after), before))
+    if last.tokens_per_s.after is not None:
+        before = "" if last.tokens_per_s.before is None else f"from {format_count(last.tokens_per_s.before)}"
+        found.append((f"{report.counts}/s, inference", format_count(last.tokens_per_s.after), before))
     if last.bias is not None and last.bias.cev is not None:
-        found.append(("CEV", f"{last.bias.cev:.3g}", "0 is no bias"))
+        sde = "" if last.bias.sde is None else f" / {last.bias.sde:.3g}"
+        found.append(("CEV / SDE" if sde else "CEV", f"{last.bias.cev:.3g}{sde}", "0 is no bias"))
     return found
 
 
@@ -102,7 +122,7 @@ def _table(report: SequenceReport) -> Markup:
     )
     lines: list[Markup] = []
     for group, members in itertools.groupby(rows(report), key=lambda row: row.group):
-        heading = element("th", group, class_="group", colspan=str(len(report.stages) + 1), scope="colgroup")
+        heading = element("th", _arrow(group), class_="group", colspan=str(len(report.stages) + 1), scope="colgroup")
         lines += [element("tr", heading), *map(_line, members)]
     return element("table", head, element("tbody", *lines))
 

@@ -11,6 +11,7 @@ from runtime.layout import Layout
 from runtime.lineage import plans
 from runtime.reporting.plots import COLOURS, read_curves, smooth
 from runtime.reporting.stages import Form, SequenceReport, Stage
+from schemas.counted import COUNTED
 from schemas.plan import RunPlan
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ def draw_course(plan: RunPlan, layout: Layout) -> bytes | None:
         axes.plot(x, smooth(losses, len(losses) // 100), color=colour, linewidth=1.6, label=name)
         axes.axvline(start, color="0.8", linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
     axes.set_xlim(0, 1.01 * offset)
-    axes.set_xlabel("training tokens of all runs")
-    axes.set_ylabel("training loss, nats per token")
+    axes.set_xlabel(f"training {plan.counted.many} of all runs")
+    axes.set_ylabel(f"training loss, {plan.counted.loss}")
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.legend(frameon=False, fontsize=8)
     return _svg(axes, figure, plan.fingerprint + "course")
@@ -71,7 +72,7 @@ def draw_forms(report: SequenceReport) -> bytes | None:
     _dots(axes, stages)
     axes.set_xticks(range(len(stages)), [_short(stage.run) for stage in stages], fontsize=9)
     axes.set_xlim(-0.5, len(stages) - 0.5)
-    axes.set_ylabel("held-out loss, nats")
+    axes.set_ylabel(f"held-out loss, {COUNTED[report.counts].loss}")
     axes.legend(frameon=False, fontsize=8)
     return _svg(axes, figure, report.fingerprint + "forms")
 

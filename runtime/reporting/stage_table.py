@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Literal, NamedTuple
 
 from runtime.reporting.stages import BeforeAfter, Form, SequenceReport, Stage
+from schemas.counted import COUNTED, Counted
 from schemas.units import format_bytes, format_count, format_seconds, format_usd
 
 __all__ = ["NONE", "Row", "as_text", "rows"]
@@ -31,7 +32,8 @@ class Row(NamedTuple):
 
 def rows(report: SequenceReport) -> list[Row]:
     """All rows of which at least one run has a value."""
-    found = (*_runs(report.stages), *_sizes(report.stages), *_losses(report.stages), *_bias(report.stages))
+    stages, counted = report.stages, COUNTED[report.counts]
+    found = (*_runs(stages, counted), *_sizes(stages, counted), *_losses(stages, counted), *_bias(stages))
     return [row for row in found if any(cell != NONE for cell in row.cells)]
 
 
@@ -48,7 +50,7 @@ def as_text(report: SequenceReport, width: int) -> str:
             for row in members:
                 lines += _lines(f"  {row.label}", row.cells[part], column)
         blocks.append("\n".join(lines))
-    spent = f"{format_count(report.tokens)} tokens, {format_seconds(report.seconds)}, {format_usd(report.usd)}"
+    spent = f"{format_count(report.tokens)} {report.counts}, {format_seconds(report.seconds)}, {format_usd(report.usd)}"
     return "\n\n".join([*blocks, f"together  {spent}"])
 
 
@@ -81,26 +83,28 @@ def _number(value: float | None, show: Show) -> str | None:
     return None if value is None else show(value)
 
 
-def _runs(stages: Sequence[Stage]) -> Iterator[Row]:
+def _runs(stages: Sequence[Stage], counted: Counted) -> Iterator[Row]:
     """What each run was, and what it cost."""
     group = "run"
     yield _row(group, "starts from", stages, lambda stage: stage.starts_from or "random weights")
     yield _row(group, "taught by", stages, lambda stage: ", ".join(stage.teachers))
     yield _row(group, "techniques", stages, lambda stage: ", ".join(stage.techniques).replace("_", " "))
     yield _row(group, "steps", stages, lambda stage: _number(stage.steps, "{:,}".format))
-    yield _row(group, "tokens", stages, lambda stage: _number(stage.tokens, format_count))
+    yield _row(group, counted.many, stages, lambda stage: _number(stage.tokens, format_count))
     yield _row(group, "time", stages, lambda stage: _number(stage.seconds, format_seconds))
     yield _row(group, "cost", stages, lambda stage: _number(stage.usd, format_usd))
-    yield _row(group, "tokens/s in training", stages, lambda stage: _number(stage.training_tokens_per_s, format_count))
+    speed = f"{counted.many}/s in training"
+    yield _row(group, speed, stages, lambda stage: _number(stage.training_tokens_per_s, format_count))
 
 
-def _sizes(stages: Sequence[Stage]) -> Iterator[Row]:
+def _sizes(stages: Sequence[Stage], counted: Counted) -> Iterator[Row]:
     """The finished model, as trained and as shipped."""
     group = "model, trained > shipped"
     yield _row(group, "parameters", stages, lambda stage: _change(stage.parameters, format_count))
     yield _row(group, "not zero", stages, lambda stage: _change(stage.nonzero, format_count))
     yield _row(group, "size", stages, lambda stage: _change(stage.bytes, format_bytes))
-    yield _row(group, "tokens/s, inference", stages, lambda stage: _change(stage.tokens_per_s, format_count))
+    yield _row(group, "adapter", stages, lambda stage: _number(stage.adapter_bytes, format_bytes))
+    yield _row(group, f"{counted.many}/s, inference", stages, lambda stage: _change(stage.tokens_per_s, format_count))
 
 
 def _change(pair: BeforeAfter, show: Show) -> str | None:
@@ -109,9 +113,9 @@ def _change(pair: BeforeAfter, show: Show) -> str | None:
     return " > ".join(dict.fromkeys(said)) or None
 
 
-def _losses(stages: Sequence[Stage]) -> Iterator[Row]:
+def _losses(stages: Sequence[Stage], counted: Counted) -> Iterator[Row]:
     """Held-out loss of all sources together and of each, accuracy where there is one."""
-    group = "held-out, nats"
+    group = f"held-out, {counted.loss}"
     names = sorted({name for stage in stages for name in stage.sources})
 
     def mean(form: Form, what: Literal["loss", "accuracy"], show: Show) -> Callable[[Stage], str | None]:
@@ -125,6 +129,7 @@ def _losses(stages: Sequence[Stage]) -> Iterator[Row]:
     yield _row(group, "loss, shipped", stages, mean("shipped", "loss", "{:.4f}".format))
     for name in names if len(names) > 1 else ():
         yield _row(group, f"  {name}", stages, of_source(name))
+    yield _row(group, "forgotten", stages, lambda stage: _number(stage.forgotten_nats, "{:+.4f}".format))
     yield _row(group, "accuracy, trained", stages, mean("trained", "accuracy", "{:.2%}".format))
     yield _row(group, "accuracy, shipped", stages, mean("shipped", "accuracy", "{:.2%}".format))
 

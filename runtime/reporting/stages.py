@@ -10,6 +10,7 @@ from runtime.layout import Layout
 from runtime.lineage import plans
 from runtime.record import Record, read_record
 from schemas.base import Frozen
+from schemas.counted import Counts
 from schemas.plan import RunPlan, StepKind
 
 __all__ = [
@@ -27,7 +28,7 @@ __all__ = [
 Form = Literal["start", "trained", "shipped"]
 """A model before its first step, after its last one, and as it is exported."""
 
-FORMAT_VERSION: Final = "1.0"
+FORMAT_VERSION: Final = "1.1"
 """A minor adds, a reader refuses another major."""
 
 _BYTES: Final = {"fp32": 4, "bf16": 2, "fp16": 2}
@@ -85,7 +86,11 @@ class Stage(Frozen):
     """Of the weights in the format of the export."""
     tokens_per_s: BeforeAfter
     """Of the finished model at inference, on the machine that compressed it."""
+    adapter_bytes: int | None
+    """Of the adapter beside the merged model, where one was trained."""
     sources: dict[str, HeldOut]
+    forgotten_nats: float | None
+    """Mean loss after less before, on the sources that the recipe names for it; None for a run from random weights."""
     bias: BiasStage | None
 
     def mean(self, form: Form, what: Literal["loss", "accuracy"] = "loss") -> float | None:
@@ -102,6 +107,8 @@ class SequenceReport(Frozen):
     format_version: str = FORMAT_VERSION
     name: str
     fingerprint: str
+    counts: Counts = "tokens"
+    """What is meant where a name says `tokens`."""
     stages: tuple[Stage, ...]
     tokens: int
     seconds: float
@@ -122,6 +129,7 @@ def build_stages(plan: RunPlan, layout: Layout) -> SequenceReport:
     return SequenceReport(
         name=plan.name,
         fingerprint=plan.fingerprint,
+        counts=plan.counted.many,
         stages=tuple(found),
         tokens=sum(stage.tokens or 0 for stage in found),
         seconds=sum(stage.seconds or 0.0 for stage in found),
@@ -162,6 +170,8 @@ def _stage(plan: RunPlan, layout: Layout) -> Stage:
         nonzero=_pair(small, "nonzero"),
         bytes=_pair(small, "bytes", plan.model.num_parameters * _BYTES[plan.checkpoints.export_dtype]),
         tokens_per_s=_pair(small, "tokens_per_s"),
+        adapter_bytes=_adapter_bytes(layout),
+        forgotten_nats=None if plan.start is None else (evaluated.get("retention") or {}).get("mean_nats"),
         sources={name: _heldout(values) for name, values in evaluated.get("sources", {}).items()},
         bias=_bias(compared) if "cev" in compared else None,
     )
@@ -177,6 +187,11 @@ def _records(plan: RunPlan, layout: Layout) -> Iterator[tuple[StepKind, Record]]
 
 def _values(records: Mapping[StepKind, Record], kind: StepKind) -> Mapping[str, Any]:
     return records[kind].values if kind in records else {}
+
+
+def _adapter_bytes(layout: Layout) -> int | None:
+    weights = layout.export / "adapter" / "adapter_model.safetensors"
+    return weights.stat().st_size if weights.is_file() else None
 
 
 def _start(plan: RunPlan) -> str | None:

@@ -47,6 +47,7 @@ th, td { text-align: left; padding: 6px 16px 6px 0; border-bottom: 1px solid var
 th:last-child, td:last-child { padding-right: 0; }
 thead th { font-weight: 600; border-bottom-color: var(--line); white-space: nowrap; }
 tbody th { font-weight: 400; white-space: nowrap; }
+.scroll tr > th:first-child { position: sticky; left: 0; background: var(--panel); }
 tbody th.indent { padding-left: 16px; color: var(--soft); }
 tbody th.group { font-size: 13px; color: var(--soft); padding-top: 16px; border-bottom-color: var(--line); }
 td.n, th.n { text-align: right; min-width: 88px; }

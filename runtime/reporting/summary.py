@@ -10,8 +10,9 @@ from runtime.bias.picture import PICTURE
 from runtime.bias.text import table as classes_table
 from runtime.layout import Layout
 from runtime.reporting.data_report import Amount, SourceReport
-from runtime.reporting.report import EvaluationReport, Report, SourceEvaluation
-from schemas.units import format_seconds, format_tokens, format_usd
+from runtime.reporting.run_report import EvaluationReport, Report, SourceEvaluation
+from schemas.counted import COUNTED
+from schemas.units import format_seconds, format_usd
 
 __all__ = ["evaluation_table", "files", "samples", "summary", "table"]
 
@@ -38,7 +39,7 @@ def table(report: Report, width: int) -> str:
     """Planned against actual in aligned text, at most `width` columns wide (80 or more)."""
     label = width - 2 * _COLUMN - _NOTE
     lines = [_line(f"{report.plan.name} {report.plan.fingerprint[:8]}", "planned", "actual", "", label)]
-    sections = (("training", _training), ("tokens drawn", _sources), ("time", _steps))
+    sections = (("training", _training), (f"{report.counts} drawn", _sources), ("time", _steps))
     for title, section in sections:
         rows = [_line(f"  {row[0]}", *row[1:], label) for row in section(report)]
         lines += ["", title, *rows] if rows else []
@@ -73,7 +74,7 @@ def _forgotten(evaluation: EvaluationReport, label: int) -> list[str]:
         return []
     rows = [*lost.nats.items(), *([("mean", lost.mean_nats)] if len(lost.nats) > 1 else [])]
     lines = [_line(f"  {name}", "", f"{nats:+.4f}", "", label) for name, nats in rows]
-    return ["", _line("forgotten", "", "nats/token", "", label), *lines]
+    return ["", _line("forgotten", "", "nats/token", "    below 0: learnt", label), *lines]
 
 
 def _images(evaluation: EvaluationReport, width: int) -> Iterator[str]:
@@ -82,8 +83,8 @@ def _images(evaluation: EvaluationReport, width: int) -> Iterator[str]:
     yield _line("held-out images", "images", "accuracy", "    loss", label)
     for name, source in evaluation.sources.items():
         before, after = source.untrained, source.trained
-        was = f"    {after.loss:.3f}, was {before.accuracy or 0.0:.1%}"
-        yield _line(f"  {name}", f"{source.tokens:,}", f"{after.accuracy or 0.0:.1%}", was, label)
+        right = f"{before.accuracy or 0.0:.0%} -> {after.accuracy or 0.0:.1%}"
+        yield _line(f"  {name}", f"{source.tokens:,}", right, f"    {before.loss:.3f} -> {after.loss:.3f}", label)
         for wrong, images, total in _weakest(source):
             yield _line(f"    class {wrong}", f"{total:,}", f"{images / total:.1%}", "", label)
 
@@ -148,12 +149,13 @@ def _training(report: Report) -> Iterator[Row]:
     training = report.training
     if training is None:
         return
+    counted = COUNTED[report.counts]
     start = "" if training.initial_loss is None else f"from {training.initial_loss:.3f}"
     yield ("batches", *_cells(training.steps, _whole))
-    yield ("tokens", *_cells(training.tokens, _whole))
-    yield ("tokens/s", *_cells(training.tokens_per_s, _whole))
+    yield (counted.many, *_cells(training.tokens, _whole))
+    yield (f"{counted.many}/s", *_cells(training.tokens_per_s, _whole))
     yield ("MFU", *_cells(training.mfu, lambda value: f"{value:.1%}"))
-    yield ("loss, nats/token", *_cells(training.loss, lambda value: f"{value:.3f}", start))
+    yield (f"loss, nats/{counted.one}", *_cells(training.loss, lambda value: f"{value:.3f}", start))
     yield ("cost", *_cells(report.cost_usd, format_usd))
 
 
@@ -162,7 +164,11 @@ def _sources(report: Report) -> Iterator[Row]:
         size = None if source.unique_samples is None or not source.samples.planned or not source.tokens.planned else (
             source.unique_samples * source.tokens.planned / source.samples.planned
         )  # fmt: skip
-        note = "" if size is None or source.epochs is None else f"{_times(source.epochs)} x {format_tokens(size)}"
+        note = (
+            ""
+            if size is None or source.epochs is None
+            else f"{_times(source.epochs)} x {COUNTED[report.counts].amount(size)}"
+        )
         yield (name, *_cells(source.tokens, _whole, "NOT AS PLANNED" if source.equal is False else note))
         yield from _apart(source)
 

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from runtime.errors import RunFailed
+from runtime.errors import RunFailed, first_line
 from runtime.scoring.corpus import chunks
 from runtime.scoring.job import ScoringJob, score, unscored
 from runtime.scoring.local import num_cores
@@ -122,7 +122,7 @@ def _processes(job: ScoringJob, tasks: int, logs: Path) -> None:
     try:
         executor.run()
     except Exception as error:  # what a task raised, through datatrove's pool
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        reason = first_line(error)
         raise _failed(job, reason, logs) from error
 
 

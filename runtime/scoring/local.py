@@ -7,7 +7,6 @@ import itertools
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
@@ -18,6 +17,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from runtime.bars import bar
 from runtime.errors import RunFailed
 from runtime.scoring.corpus import ScoredText, chunks
 from runtime.scoring.job import ScoringJob, score, unscored
@@ -63,15 +63,11 @@ def score_here(job: ScoringJob, scores: Scores, processes: int | None = None, to
 
 def _work(job: ScoringJob, scores: Scores, total: int | None) -> Generator[list[ScoredText]]:
     """Chunks with the documents that have no score, without empty ones; on a terminal, a bar."""
-    from tqdm import tqdm
-
-    with tqdm(
-        desc=f"score {job.name}", total=total, unit="doc", unit_scale=True, leave=False, disable=not sys.stderr.isatty()
-    ) as bar:
+    with bar(f"score {job.name}", total=total, unit="doc") as shown:
         for chunk in chunks(job.corpus):
             if left := unscored(chunk, scores):
                 yield left
-            bar.update(len(chunk))
+            shown.update(len(chunk))
 
 
 def _score_alone(job: ScoringJob, scores: Scores, work: Iterator[list[ScoredText]]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import torch
 from torch.nn import functional
 
-from runtime.errors import DataError
+from runtime.errors import DataError, first_line
 from runtime.models.frozen import load_frozen
 from runtime.tokenizer import pieces
 
@@ -104,8 +104,9 @@ def _tokenizer(folder: Path) -> Tokenizer:
     try:
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     except Exception as error:  # `tokenizers` raises plain Exception
-        reason = str(error).splitlines()[0][:200]
-        message = f"the tokenizer of the model that scores, {folder / 'tokenizer.json'}, can't be read: {reason}"
+        message = (
+            f"the tokenizer of the model that scores, {folder / 'tokenizer.json'}, can't be read: {first_line(error)}"
+        )
         raise DataError("RC406", message, "export the model together with its tokenizer") from error
     tokenizer.encode_special_tokens = True
     tokenizer.no_padding()

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from runtime.layout import Layout
-from schemas.plan import RunPlan, Step
+from schemas.plan import RunPlan, Step, StepKind
 
-__all__ = ["Context", "Inputs", "Result", "StepModule"]
+__all__ = ["Context", "Inputs", "Result", "StepModule", "result_of", "results_of"]
 
 
 @dataclass(frozen=True)
@@ -50,3 +50,14 @@ class StepModule(Protocol):
     def identity(self, step: Step, context: Context, inputs: Inputs) -> Any: ...
 
     def run(self, step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str, Any]: ...
+
+
+def results_of(kind: StepKind, plan: RunPlan, inputs: Inputs) -> list[Result]:
+    """Inputs that steps of a kind made, in the plan's order."""
+    return [inputs[step.id] for step in plan.steps if step.kind == kind and step.id in inputs]
+
+
+def result_of(kind: StepKind, plan: RunPlan, inputs: Inputs) -> Result:
+    """The only input of a kind."""
+    (found,) = results_of(kind, plan, inputs)
+    return found

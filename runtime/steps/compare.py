@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from runtime.steps.base import Context, Inputs, Result
+from runtime.steps.base import Context, Inputs, results_of
 from schemas.evaluation import BiasPlan
 from schemas.plan import RunPlan, Step
 
@@ -55,10 +55,10 @@ def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str,
 
     plan, layout = context.plan, context.layout
     bias = _bias(plan)
-    prepared = {str(r.values["source"]): r for r in _of_kind("prepare", plan, inputs)}
-    tokenizers = _of_kind("tokenizer", plan, inputs)
+    prepared = {str(r.values["source"]): r for r in results_of("prepare", plan, inputs)}
+    tokenizers = results_of("tokenizer", plan, inputs)
     samples = held_out(plan, bias, prepared, layout.cache)
-    said = _predict(reference(bias, plan, layout, tokenizers[0].folder if tokenizers else None), samples)
+    said = _predict(reference(bias, plan, layout, tokenizers[0].folder if tokenizers else None, samples.names), samples)
     found: dict[str, Any] = {}
     for stage, loads in stages(bias, plan, layout).items():
         replicates = [_predict(load, samples) for load in loads]
@@ -95,7 +95,3 @@ def _predict(load: Load, samples: HeldOut) -> Prediction:
         return samples.predict(load())
     finally:
         gc.collect()
-
-
-def _of_kind(kind: str, plan: RunPlan, inputs: Inputs) -> list[Result]:
-    return [inputs[step.id] for step in plan.steps if step.kind == kind and step.id in inputs]

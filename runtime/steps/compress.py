@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from runtime.files import atomic_folder, hash_file
+from runtime.precision import measuring_device
 from runtime.steps.base import Context, Inputs
 from schemas.plan import RunPlan, Step
 
@@ -48,8 +49,7 @@ def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str,
     from runtime.models.planned import load_trained
 
     plan, layout = context.plan, context.layout
-    on_gpu = torch.cuda.is_available() and plan.hardware.gpu != "cpu"
-    device = torch.device("cuda" if on_gpu else "cpu")
+    device = measuring_device(plan)
     models = [load_trained(plan, layout), load_shipped(plan, layout)]
     parameters, nonzero = zip(*(counts(model) for model in models), strict=True)
     speeds = tokens_per_s([torch.nn.Module.to(model, device) for model in models], _batch(plan, device), plan)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import itertools
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from runtime.bars import watched
 from runtime.measures.retention import forgotten
-from runtime.steps.base import Context, Inputs, Result
-from schemas.plan import RunPlan, Step, StepKind
+from runtime.precision import measuring_device
+from runtime.steps.base import Context, Inputs, Result, results_of
+from schemas.plan import RunPlan, Step
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,22 +54,20 @@ def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str,
         RunFailed: there is no trained model (RC606).
     """
     # Imported here: a run whose evaluation is reused doesn't wait for torch.
-    import torch
-
     from runtime.data.shards import verify_prepared
     from runtime.tokenizer import load
 
     plan = context.plan
-    prepared = {str(result.values["source"]): result for result in _of_kind("prepare", plan, inputs)}
+    prepared = {str(result.values["source"]): result for result in results_of("prepare", plan, inputs)}
     prepared = {name: result for name, result in sorted(prepared.items()) if result.values["heldout"]["samples"]}
     for result in prepared.values():
         # Held-out shards are few, and a changed token would change the measure without a sign.
         verify_prepared(result.folder, deep=True, split="heldout")
-    device = torch.device("cuda" if torch.cuda.is_available() and plan.hardware.gpu != "cpu" else "cpu")
+    device = measuring_device(plan)
     if plan.is_classifier:
         sources, samples = _images(context, prepared, device)
     else:
-        tokenizer = load(_of_kind("tokenizer", plan, inputs)[0].folder)
+        tokenizer = load(results_of("tokenizer", plan, inputs)[0].folder)
         sources, samples = _text(context, tokenizer, prepared, device)
     return {"sources": sources, "samples": samples, "retention": forgotten(sources, plan.evaluation.retention)}
 
@@ -135,7 +134,6 @@ def _measure(
 ) -> dict[str, float]:
     """Held-out loss per source, of a language model that is moved to `device`."""
     from torch import nn
-    from tqdm import tqdm
 
     from runtime.measures.language import autocast, nats_per_token
 
@@ -145,8 +143,8 @@ def _measure(
         for name, result in prepared.items():
             batches = _batches(_samples(result, cache), plan.training.microbatch)
             total = -(-result.values["heldout"]["samples"] // plan.training.microbatch)
-            bar = tqdm(batches, f"held-out {name}", total, leave=False, disable=not sys.stderr.isatty())
-            measured[name] = nats_per_token(cast("PreTrainedModel", model), bar)
+            shown = watched(f"held-out {name}", batches, total=total)
+            measured[name] = nats_per_token(cast("PreTrainedModel", model), shown)
     return measured
 
 
@@ -170,7 +168,3 @@ def _num_bytes(result: Result, tokenizer: TextTokenizer, cache: Path) -> int:
     if known is not None:
         return int(known)
     return sum(tokenizer.count_bytes(sample.tolist()) for sample in _samples(result, cache))
-
-
-def _of_kind(kind: StepKind, plan: RunPlan, inputs: Inputs) -> Sequence[Result]:
-    return [inputs[step.id] for step in plan.steps if step.kind == kind and step.id in inputs]

@@ -7,19 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from runtime.files import atomic_folder, hash_file
+from runtime.models.class_names import write_names
 from runtime.models.start import base_content
 from runtime.record import Record, read_record
 from runtime.reporting.mixture_plot import draw_mixture
 from runtime.reporting.model_card import model_card
-from runtime.steps.base import Context, Inputs, Result
-from schemas.plan import Step, StepKind
+from runtime.steps.base import Context, Inputs, result_of
+from schemas.plan import Step
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 __all__ = ["identity", "run"]
 
-_FORMAT: Final = 2
+_FORMAT: Final = 3
 
 
 def identity(step: Step, context: Context, inputs: Inputs) -> dict[str, Any]:  # noqa: ARG001  # the contract
@@ -44,7 +45,7 @@ def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str,
     from runtime.models.model_files import write_loadable
 
     plan, layout = context.plan, context.layout
-    tokenizer = None if plan.tokenizer is None else _input("tokenizer", context, inputs)
+    tokenizer = None if plan.tokenizer is None else result_of("tokenizer", plan, inputs)
     model = load_shipped(plan, layout, None if tokenizer is None else tokenizer.values["eos_token_id"])
     if tokenizer is not None:
         cast("PreTrainedModel", model).config.use_cache = True
@@ -54,6 +55,8 @@ def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str,
         for path in sorted(tokenizer.folder.iterdir()) if tokenizer is not None else ():
             if path.is_file() and path.name != "result.json":
                 shutil.copyfile(path, target / path.name)
+        if plan.is_classifier and (names := _names(context, inputs)):
+            write_names(target, names)
         export(plan, layout, target)
         (target / "README.md").write_text(_card(context, inputs, picture), encoding="utf-8")
     files = sorted(path for path in layout.export.rglob("*") if path.is_file())
@@ -62,6 +65,13 @@ def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str,
         "bytes": sum(path.stat().st_size for path in files),
         "files": {path.relative_to(layout.export).as_posix(): hash_file(path) for path in files},
     }
+
+
+def _names(context: Context, inputs: Inputs) -> tuple[str, ...]:
+    """Names of a classifier's classes, as its evaluation has them; empty where nothing was held out."""
+    evaluation = _evaluation(context, inputs)
+    sources = evaluation.values["sources"] if evaluation is not None else {}
+    return tuple(next(iter(sources.values()))["classes"]) if sources else ()
 
 
 def _card(context: Context, inputs: Inputs, picture: str | None) -> str:
@@ -79,13 +89,9 @@ def _card(context: Context, inputs: Inputs, picture: str | None) -> str:
     )
 
 
-def _input(kind: StepKind, context: Context, inputs: Inputs) -> Result:
-    return next(inputs[step.id] for step in context.plan.steps if step.kind == kind and step.id in inputs)
-
-
 def _evaluation(context: Context, inputs: Inputs) -> Record | None:
     """The evaluation of this training, where the plan has one and it is done."""
-    train = _input("train", context, inputs)
+    train = result_of("train", context.plan, inputs)
     for step in context.plan.steps:
         if step.kind == "evaluate":
             record = read_record(context.layout.step_result(step.id))

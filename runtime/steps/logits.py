@@ -8,18 +8,22 @@ student costs nothing, and another temperature is another folder.
 from __future__ import annotations
 
 import itertools
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from runtime.steps.base import Context, Inputs, Result
+from runtime.bars import watched
+from runtime.precision import measuring_device
+from runtime.steps.base import Context, Inputs, Result, result_of
 from runtime.teaching.teacher import check_tokenizers, pins, specs_of
-from schemas.plan import RunPlan, Step, StepKind
+from schemas.plan import RunPlan, Step
 from schemas.techniques.distillation import DistillationAlgorithm
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
+
+    from runtime.teaching.divergence import TopK
 
 __all__ = ["identity", "run"]
 
@@ -48,36 +52,20 @@ def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str,
     """
     # Imported here: a run whose logits are reused doesn't wait for torch.
     import torch
-    from torch import nn
-    from tqdm import tqdm
 
     from runtime.data.shards import verify_prepared, write_manifest
-    from runtime.measures.language import autocast
     from runtime.teaching.kept_logits import RowWriter, folder_size
-    from runtime.teaching.teacher import load_teachers
 
     plan, layout, spec = context.plan, context.layout, _spec(context.plan)
-    prepared = _input("prepare", plan, inputs)
+    prepared = result_of("prepare", plan, inputs)
     if "tokenizer" in inputs:
         check_tokenizers(plan, layout, inputs["tokenizer"].folder)
     verify_prepared(prepared.folder, deep=True, split="train")
-    device = torch.device("cuda" if torch.cuda.is_available() and plan.hardware.gpu != "cpu" else "cpu")
-    teachers = [nn.Module.to(teacher, device) for teacher in load_teachers(spec, plan, layout)]
-    samples, size = int(prepared.values["train"]["samples"]), plan.training.microbatch
     width = plan.resnet.num_classes if plan.is_classifier else plan.decoder.vocab_size
     k, positions = min(int(spec.top_k or 1), width), 1 if plan.is_classifier else plan.data.sequence_length
-    batches = tqdm(
-        _batches(prepared, plan, layout.cache),
-        f"teachers on {step.source}",
-        -(-samples // size),
-        leave=False,
-        disable=not sys.stderr.isatty(),
-    )
-    left = 0.0
+    left, said = 0.0, _said(spec, k, _teachers(spec, context), _shown(prepared, step, context), context)
     with RowWriter(folder, positions=positions, k=k, width=width) as rows, torch.no_grad():
-        for batch in batches:
-            with autocast(plan.precision, device):
-                found = _said(spec, teachers, {name: values.to(device) for name, values in batch.items()}, k)
+        for found in said:
             left += float(found.rest.double().sum())
             rows.write(found)
     write_manifest(folder)
@@ -90,13 +78,41 @@ def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str,
     }
 
 
-def _said(spec: DistillationAlgorithm, teachers: list[Any], batch: dict[str, torch.Tensor], k: int) -> Any:
-    """The largest parts of what the teachers' mean says of a batch."""
+def _teachers(spec: DistillationAlgorithm, context: Context) -> list[nn.Module]:
+    from torch import nn
+
+    from runtime.teaching.teacher import load_teachers
+
+    device = measuring_device(context.plan)
+    return [nn.Module.to(teacher, device) for teacher in load_teachers(spec, context.plan, context.layout)]
+
+
+def _said(
+    spec: DistillationAlgorithm,
+    k: int,
+    teachers: list[nn.Module],
+    batches: Iterable[dict[str, torch.Tensor]],
+    context: Context,
+) -> Iterator[TopK]:
+    """The k largest parts of what the teachers' mean says of each batch."""
+    from runtime.measures.language import autocast
     from runtime.models.forward import logits_of
     from runtime.teaching.divergence import mixed, top_k
 
-    logits = mixed([logits_of(teacher, batch) for teacher in teachers], spec.loss, spec.temperature)
-    return top_k(logits, k, spec.temperature)
+    plan, device = context.plan, measuring_device(context.plan)
+    for batch in batches:
+        there = {name: values.to(device) for name, values in batch.items()}
+        with autocast(plan.precision, device):
+            logits = mixed([logits_of(teacher, there) for teacher in teachers], spec.loss, spec.temperature)
+            found = top_k(logits, k, spec.temperature)
+        yield found
+
+
+def _shown(prepared: Result, step: Step, context: Context) -> Iterable[dict[str, torch.Tensor]]:
+    """Batches of the train samples under a bar."""
+    plan = context.plan
+    total = -(-int(prepared.values["train"]["samples"]) // plan.training.microbatch)
+    return watched(f"teachers on {step.source}", _batches(prepared, plan, context.layout.cache), total=total)
 
 
 def _batches(prepared: Result, plan: RunPlan, cache: Path) -> Iterator[dict[str, torch.Tensor]]:
@@ -119,8 +135,3 @@ def _batches(prepared: Result, plan: RunPlan, cache: Path) -> Iterator[dict[str,
 
 def _spec(plan: RunPlan) -> DistillationAlgorithm:
     return specs_of(plan)[0]
-
-
-def _input(kind: StepKind, plan: RunPlan, inputs: Inputs) -> Result:
-    kinds = {step.id: step.kind for step in plan.steps}
-    return next(result for name, result in inputs.items() if kinds[name] == kind)

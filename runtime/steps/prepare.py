@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import importlib.metadata
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from runtime.bars import bar
 from runtime.data.document_table import TABLE, DocumentTable
 from runtime.data.documents import Document, Skipped, documents, is_heldout
 from runtime.data.identity import content_hash, source_identity
@@ -147,13 +147,11 @@ class _Seen:
 
 def _watched(found: Iterator[Document], name: str, seen: _Seen) -> Iterator[Document]:
     """Count documents as they go by; on a terminal, show how many bytes are done."""
-    from tqdm import tqdm
-
-    with tqdm(desc=f"prepare {name}", unit="B", unit_scale=True, leave=False, disable=not sys.stderr.isatty()) as bar:
+    with bar(f"prepare {name}", unit="B") as shown:
         for document in found:
             seen.documents += 1
             seen.num_bytes += document.num_bytes
-            bar.update(document.num_bytes)
+            shown.update(document.num_bytes)
             yield document
 
 

@@ -23,9 +23,9 @@ from runtime.scoring.models import model_folder
 from runtime.scoring.registry import settings
 from runtime.scoring.samples import order_of, sample_scores
 from runtime.scoring.scores import Scores
-from runtime.steps.base import Context, Inputs, Result
+from runtime.steps.base import Context, Inputs, Result, result_of
 from schemas.curriculum import CurriculumPlan
-from schemas.plan import RunPlan, Step, StepKind
+from schemas.plan import RunPlan, Step
 from schemas.sources import MdsSource
 
 __all__ = ["identity", "run"]
@@ -51,7 +51,7 @@ def run(step: Step, context: Context, inputs: Inputs, folder: Path) -> dict[str,
         RunFailed: a process or a task failed (RC606), an engine is missing (RC607).
     """
     plan, curriculum = context.plan, _curriculum(step, context.plan)
-    prepared = _input("prepare", plan, inputs)
+    prepared = result_of("prepare", plan, inputs)
     verify_prepared(prepared.folder)
     job = _job(step, context, inputs, folder)
     job.store.open()
@@ -105,11 +105,11 @@ def _score(job: ScoringJob, scores: Scores, step: Step, context: Context, prepar
 
 def _job(step: Step, context: Context, inputs: Inputs, folder: Path) -> ScoringJob:
     plan, roots, curriculum = context.plan, context.layout.roots, _curriculum(step, context.plan)
-    name, prepared = str(step.source), _input("prepare", plan, inputs)
+    name, prepared = str(step.source), result_of("prepare", plan, inputs)
     source = plan.data.sources[name]
     corpus: SourceTexts | TokenTexts
     if isinstance(source, MdsSource) and source.content == "tokens":
-        tokenizer = _input("tokenizer", plan, inputs).folder
+        tokenizer = result_of("tokenizer", plan, inputs).folder
         corpus = TokenTexts(source, roots, tokenizer, int(prepared.values["train"]["samples"]))
         table = folder / TABLE
         corpus.write_table(table, plan.data.sequence_length)
@@ -123,11 +123,6 @@ def _job(step: Step, context: Context, inputs: Inputs, folder: Path) -> ScoringJ
 
 def _curriculum(step: Step, plan: RunPlan) -> CurriculumPlan:
     return plan.data.curricula[str(step.source)]
-
-
-def _input(kind: StepKind, plan: RunPlan, inputs: Inputs) -> Result:
-    kinds = {step.id: step.kind for step in plan.steps}
-    return next(result for name, result in inputs.items() if kinds[name] == kind)
 
 
 def _undefined(job: ScoringJob, documents: int) -> DataError:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from runtime.data.documents import Skipped, documents, is_heldout
 from runtime.data.identity import source_identity
 from runtime.data.locate import find_folder
-from runtime.errors import DataError, RunFailed
+from runtime.errors import DataError, RunFailed, first_line
 from runtime.files import hash_file
 from runtime.lineage import reads_like
 from runtime.steps.base import Context, Inputs
@@ -209,7 +209,7 @@ def _copy(context: Context, folder: Path) -> None:
             trust_remote_code=False,
         )
     except Exception as error:  # transformers has no common base
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        reason = first_line(error)
         if plan.text_tokenizer.path:
             raise DataError(
                 "RC406", f"the tokenizer in {place} can't be loaded: {reason}", "give a folder with tokenizer.json"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from runtime.cap_error import cap_error
 from runtime.errors import RunFailed
+from runtime.models.class_names import names_in
 from runtime.models.start import check_start, start_content
 from runtime.spend import Meter, Spend, open_books, spent_before
 from runtime.status import rank, world_size
@@ -96,6 +97,8 @@ def _run(context: Context, inputs: Inputs, meter: Meter | None, refusal: Spend |
         if "tokenizer" in inputs:
             check_tokenizers(plan, layout, inputs["tokenizer"].folder)
             check_start(plan, layout, inputs["tokenizer"].folder)
+        elif plan.is_classifier:
+            check_start(plan, layout, None, names_in(inputs))
         if found is not None and done:
             taught = teacher_flops(plan, layout, found.progress.step)
             return result(plan, found.progress, "finished", start, dist.get_world_size(), taught)

@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from runtime.data.shards import ShardWriter
-from runtime.errors import DataError
+from runtime.data.shards import ShardWriter, damaged
+from runtime.errors import first_line
 from runtime.files import read_json
 from runtime.teaching.divergence import TopK
 
@@ -89,7 +89,7 @@ class TeacherRows:
         try:
             self._shards: list[Reader] = [reader_from_json(str(folder), "", shard) for shard in index["shards"]]
         except (KeyError, TypeError, ValueError) as error:
-            raise _damaged(folder, f"{folder / 'index.json'} is missing or damaged") from error
+            raise damaged(folder, f"{folder / 'index.json'} is missing or damaged") from error
         self._ends = list(accumulate(shard.samples for shard in self._shards))
         self._folder = folder
 
@@ -108,13 +108,8 @@ class TeacherRows:
             found: Mapping[str, Any] = self._shards[place][number - before]
             ids, scores, rest = (found[name] for name in COLUMNS)
         except (OSError, ValueError, KeyError, IndexError, RuntimeError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise _damaged(self._folder, f"row {number} of {self._folder} can't be read: {reason}") from error
+            raise damaged(self._folder, f"row {number} of {self._folder} can't be read: {first_line(error)}") from error
         return ids, scores, rest
-
-
-def _damaged(folder: Path, message: str) -> DataError:
-    return DataError("RC408", message, f"delete {folder} and run again: it is made anew")
 
 
 def stack(rows: Sequence[Row]) -> dict[str, torch.Tensor]:

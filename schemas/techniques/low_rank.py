@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from schemas.base import Fraction, Integer, Text
 from schemas.techniques.base import Algorithm, Technique
+from schemas.techniques.pruning import PruningAlgorithm
 
 __all__ = ["LowRank", "LowRankAlgorithm"]
 
@@ -50,3 +51,6 @@ class LowRankAlgorithm(Algorithm):
     parameters: Fraction | None
     targets: tuple[Text, ...] = Field(description="Names of layers inside a block, such as q_proj.")
     hold: bool
+    removes: tuple[PruningAlgorithm, ...] = Field(
+        description="What emptied channels and heads in the runs before: they are taken out first, and factors have fewer sides."
+    )

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.diagnostics import Diagnostic, Severity
-from tests.recipes import MINIMAL, compile_text, plan_text
+from tests.recipes import MINIMAL, errors_of, plan_text
 
 RUNS = """\
 sequence:
@@ -17,10 +16,6 @@ sequence:
     compression: [{kind: pruning}]
     evaluation: {bias: {}}
 """
-
-
-def _errors(text: str, folder: Path, *overrides: str) -> list[Diagnostic]:
-    return [found for found in compile_text(text, folder, *overrides).findings if found.severity is Severity.ERROR]
 
 
 def test_without_it_there_is_no_comparison(tmp_path: Path) -> None:
@@ -111,7 +106,7 @@ def test_limits_are_no_part_of_the_identity(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_compared(said: str, message: str, help_: str, tmp_path: Path) -> None:
     """One RC203 at the line, with the line to write."""
-    (error,) = _errors(MINIMAL, tmp_path, f"evaluation.bias={said}")
+    (error,) = errors_of(MINIMAL, tmp_path, f"evaluation.bias={said}")
     assert error.code == "RC203"
     assert message in error.message
     assert error.help == help_
@@ -121,20 +116,20 @@ def test_what_cannot_be_compared(said: str, message: str, help_: str, tmp_path: 
 def test_one_source_is_one_class(tmp_path: Path) -> None:
     """`classes: sources` needs two."""
     text = MINIMAL.replace("    prose: {builtin: cpython-docs}\n", "")
-    (error,) = _errors(text, tmp_path, "evaluation.bias={against: a/x, classes: sources}")
+    (error,) = errors_of(text, tmp_path, "evaluation.bias={against: a/x, classes: sources}")
     assert "one source alone" in error.message
 
 
 def test_a_later_run_is_no_reference(tmp_path: Path) -> None:
     """The order of the runs is what `earlier` means; the message says so instead of guessing a typo."""
     text = MINIMAL + "sequence: [{name: a, evaluation: {bias: b}}, {name: b, seed: 2}]\n"
-    (error,) = _errors(text, tmp_path)
+    (error,) = errors_of(text, tmp_path)
     assert "the run `b` comes no earlier" in error.message
 
 
 def test_a_run_with_another_tokenizer_is_no_reference(tmp_path: Path) -> None:
     """Token ids that mean other words are told before anything runs, not after the training."""
     text = MINIMAL + "sequence: [{name: a}, {name: b, tokenizer: {vocab_size: 1024}, evaluation: {bias: a}}]\n"
-    (error,) = _errors(text, tmp_path)
+    (error,) = errors_of(text, tmp_path)
     assert error.code == "RC203"
     assert "the run `a` has another tokenizer" in error.message

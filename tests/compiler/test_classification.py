@@ -117,7 +117,6 @@ def test_usual_rates(kind: str, lr: float, decay: float, tmp_path: Path) -> None
 OUT_OF_PLACE: dict[str, tuple[str, ...]] = {
     "model.family": ("model.family=llama",),
     "model.num_heads": ("model.num_heads=2",),
-    "model.start": ("model.start={folder: models/base}",),
     "model.size": ("model.size=1M",),
     "tokenizer": ("tokenizer={vocab_size: 512}",),
     "data.sequence_length": ("data.sequence_length=128",),

@@ -20,13 +20,13 @@ def plan(name: str, *overrides: str) -> RunPlan:
 def test_seven_billion_quality_for_ten_billion_requests() -> None:
     """A third of the size and four times the data of a 7B give its loss, for less than half of its cost over its life."""
     found = plan("llama-7b-quality-h100")
-    budget = found.law_budget
+    budget, naive = found.law_budget, found.promise.chinchilla
 
     assert budget.inference_tokens == 10**10 * 285
-    assert budget.chinchilla.parameters == pytest.approx(7e9, rel=0.02)
-    assert budget.loss == pytest.approx(budget.chinchilla.loss)
+    assert naive.parameters == pytest.approx(7e9, rel=0.02)
+    assert found.promise.loss == pytest.approx(naive.loss)
     assert found.model.num_parameters < 3e9
-    assert budget.lifetime_usd < 0.5 * budget.chinchilla.lifetime_usd
+    assert budget.lifetime_usd < 0.5 * naive.lifetime_usd
     assert budget.binding == "max_tokens_per_parameter"
     assert not budget.extrapolated
 
@@ -34,7 +34,7 @@ def test_seven_billion_quality_for_ten_billion_requests() -> None:
 def test_demand_decides_how_small_the_model_is() -> None:
     """The sweep that the recipe's comment names: sizes fall with the demand until the ratio's limit binds."""
     sizes = [
-        plan("llama-7b-quality-h100", f"budget.inference.requests={n}").law_budget.optimal_parameters
+        plan("llama-7b-quality-h100", f"budget.inference.requests={n}").promise.optimal_parameters
         for n in ("1M", "100M", "1B", "10B")
     ]
 
@@ -48,11 +48,11 @@ def test_a_weekend_on_eight_gpus() -> None:
     longer = plan("weekend-8-gpus", "budget.target_loss=null", "budget.time=60h")
 
     assert found.hardware.count == 8
-    assert found.law_budget.loss == pytest.approx(2.45, abs=2e-3)
+    assert found.promise.loss == pytest.approx(2.45, abs=2e-3)
     assert found.estimate.hours < 62
-    assert found.budget.lifetime_flops == pytest.approx(found.law_budget.chinchilla.lifetime_flops, rel=0.01)
+    assert found.budget.lifetime_flops == pytest.approx(found.promise.chinchilla.lifetime_flops, rel=0.01)
     assert longer.estimate.hours == pytest.approx(60, rel=0.02)
-    assert longer.law_budget.loss < found.law_budget.loss
+    assert longer.promise.loss < found.promise.loss
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)

@@ -22,6 +22,7 @@ from runtime.data.shards import COLUMN, write_manifest
 from runtime.steps.base import Result
 from schemas.plan import RunPlan
 from tests.factory import tiny_plan
+from tests.runtime.images import case
 from tests.runtime.training_case import LENGTH, VOCAB, layout_of, split
 
 __all__ = ["SOURCE", "Attempt", "Ranks", "fed", "plan_of", "prepared", "sequence", "write_plan"]
@@ -116,7 +117,9 @@ def _write_shards(folder: Path, source: int, samples: int, compression: str | No
 
 
 def prepared(plan: RunPlan, folder: Path) -> dict[str, Result]:
-    """What the steps before training would have left of `write_plan`'s data."""
+    """What the steps before training would have left of `write_plan`'s data; of a classifier's plan real digits."""
+    if plan.is_classifier:
+        return case.prepared(plan, folder)
     cache = layout_of(plan, folder).cache
     results = {
         "tokenizer": Result("tokenizer", "0" * 64, cache / "tokenizer", {"vocab_size": VOCAB, "eos_token_id": 0})
@@ -137,6 +140,10 @@ def prepared(plan: RunPlan, folder: Path) -> dict[str, Result]:
         if name in plan.data.curricula:
             values = {"scored": name, "metrics": {plan.data.curricula[name].metric: {}}, "documents": size}
             results[f"score-{name}"] = Result(f"score-{name}", f"{number:x}" * 64, cache / f"score-{name}", values)
+        if (said := cache / f"logits-{name}.json").exists():
+            results[f"logits-{name}"] = Result(
+                f"logits-{name}", f"{number:x}" * 64, said.with_suffix(""), json.loads(said.read_text())
+            )
     return results
 
 

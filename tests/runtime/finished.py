@@ -11,8 +11,8 @@ from runtime import checkpoint
 from runtime.checkpoint import Progress
 from runtime.models.planned import build_untrained
 from runtime.steps.base import Context, Inputs, Result
-from schemas.fingerprint import fingerprint, resume_key
 from tests.runtime.corpus import context_of, plan_of, run_prepare, run_tokenizer, write_files
+from tests.runtime.plans import sealed
 
 __all__ = ["finished_run"]
 
@@ -36,7 +36,7 @@ def finished_run(folder: Path, **changes: Any) -> tuple[Context, Inputs]:
         )
     ]
     plan = type(plan).model_validate({**plan.model_dump(by_alias=True), "steps": [*plan.model_dump()["steps"], *after]})
-    plan = plan.model_copy(update={"fingerprint": fingerprint(plan), "resume_key": resume_key(plan)})
+    plan = sealed(plan)
     context = context_of(plan, folder)
     tokenizer = run_tokenizer(context, folder / "made" / "tokenizer")
     inputs = {"tokenizer": tokenizer}

@@ -13,13 +13,17 @@ from schemas.fingerprint import fingerprint, resume_key
 from schemas.plan import RunPlan, Step
 from tests.factory import tiny_plan
 
-__all__ = ["LightStep", "layout_of", "light_modules", "sealed_plan", "write_plan"]
+__all__ = ["LightStep", "layout_of", "light_modules", "metrics", "sealed", "sealed_plan", "write_plan"]
+
+
+def sealed(plan: RunPlan) -> RunPlan:
+    """A plan with the fingerprint and the resume key that its content has."""
+    return plan.model_copy(update={"fingerprint": fingerprint(plan), "resume_key": resume_key(plan)})
 
 
 def sealed_plan(**changes: Any) -> RunPlan:
     """The tiny plan with the fingerprint and the resume key that its content has."""
-    plan = tiny_plan(**changes)
-    return plan.model_copy(update={"fingerprint": fingerprint(plan), "resume_key": resume_key(plan)})
+    return sealed(tiny_plan(**changes))
 
 
 def write_plan(plan: RunPlan, path: Path) -> Path:
@@ -32,6 +36,11 @@ def write_plan(plan: RunPlan, path: Path) -> Path:
 def layout_of(plan: RunPlan, folder: Path) -> Layout:
     """A layout below `folder`."""
     return Layout.of(plan, roots=(folder,), runs=folder / "runs")
+
+
+def metrics(plan: RunPlan, folder: Path) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl."""
+    return [json.loads(line) for line in layout_of(plan, folder).metrics.read_text().splitlines()]
 
 
 class LightStep:

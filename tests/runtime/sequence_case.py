@@ -16,12 +16,10 @@ from typing import Any, cast
 
 import pytest
 
-from runtime.layout import Layout
 from runtime.steps.base import Context, Inputs, StepModule
-from schemas.fingerprint import fingerprint, resume_key
 from schemas.plan import RunPlan, Step
 from tests.runtime import training_case
-from tests.runtime.plans import write_plan
+from tests.runtime.plans import layout_of, sealed, write_plan
 
 __all__ = ["KILL", "layout_of", "run_of", "run_plan", "sequence", "start_process"]
 
@@ -48,18 +46,9 @@ def sequence(*runs: dict[str, Any], **changes: Any) -> RunPlan:
         start = content["start"]
         if start is not None:
             start = {**start, "fingerprint": next(run.fingerprint for run in done if run.run == start["run"])}
-        done.append(_sealed(RunPlan.model_validate({**content, "start": start})))
+        done.append(sealed(RunPlan.model_validate({**content, "start": start})))
     last = done[-1].model_copy(update={"earlier": tuple(done[:-1]), **changes})
-    return _sealed(last)
-
-
-def _sealed(plan: RunPlan) -> RunPlan:
-    return plan.model_copy(update={"fingerprint": fingerprint(plan), "resume_key": resume_key(plan)})
-
-
-def layout_of(plan: RunPlan, folder: Path) -> Layout:
-    """Folders of one run."""
-    return Layout.of(plan, roots=(folder,), runs=folder / "runs")
+    return sealed(last)
 
 
 class _Given:

@@ -19,11 +19,10 @@ from runtime.reporting.data_report import data_report
 from runtime.resume import adopt
 from runtime.steps.base import Result
 from runtime.tokenizer import padding_id
-from schemas.fingerprint import fingerprint, resume_key
 from schemas.plan import PhasePlan, RunPlan
 from tests.factory import tiny_plan
 from tests.runtime.interruption import interrupted_after
-from tests.runtime.plans import write_plan
+from tests.runtime.plans import sealed, write_plan
 from tests.runtime.training_case import LENGTH, SIZES, layout_of, metrics, plan_of, start, train
 
 BATCH = 8 * LENGTH
@@ -114,10 +113,7 @@ def test_a_changed_future_is_booked_under_its_own_phases(tmp_path: Path) -> None
     data = new.data.model_copy(
         update={"phases": (new.data.phases[0], PhasePlan.model_validate({**last, "sources": sources}))}
     )
-    old, new = (
-        plan.model_copy(update={"fingerprint": fingerprint(plan), "resume_key": resume_key(plan)})
-        for plan in (old, new.model_copy(update={"data": data}))
-    )
+    old, new = (sealed(plan) for plan in (old, new.model_copy(update={"data": data})))
     write_plan(old, layout_of(old, tmp_path).run / "plan.yaml")
     with interrupted_after(5):
         train(old, tmp_path)

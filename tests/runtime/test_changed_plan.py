@@ -14,11 +14,10 @@ from runtime.errors import Refused
 from runtime.execute import execute
 from runtime.record import ADOPTED, read_record, write_record
 from runtime.resume import adopt
-from schemas.fingerprint import fingerprint, resume_key
 from schemas.plan import RunPlan
 from schemas.resume import last_step
 from tests.runtime.interruption import interrupted_after
-from tests.runtime.plans import light_modules, sealed_plan, write_plan
+from tests.runtime.plans import light_modules, sealed, sealed_plan, write_plan
 from tests.runtime.training_case import LENGTH, SIZES, layout_of, metrics, plan_of, train
 
 STEP = 8 * LENGTH
@@ -39,7 +38,7 @@ def plan(name: str, *phases: tuple[int, Mapping[str, int]], **changes: Any) -> R
     data = {"phases": found, **changes.pop("data", {})}
     checkpoints = {"interval_steps": 4, "keep": 9, **changes.pop("checkpoints", {})}
     made = plan_of(start // STEP, name=name, data=data, checkpoints=checkpoints, **changes)
-    return made.model_copy(update={"fingerprint": fingerprint(made), "resume_key": resume_key(made)})
+    return sealed(made)
 
 
 @pytest.fixture

@@ -15,10 +15,25 @@ from typing import Any
 import numpy as np
 
 from runtime.data.shards import SampleWriter, write_manifest
-from runtime.layout import Layout
 from runtime.steps.base import Context, Result
 from schemas.plan import RunPlan
 from tests.factory import tiny_plan
+from tests.runtime.plans import layout_of, metrics
+
+__all__ = [
+    "HELDOUT",
+    "LENGTH",
+    "SIZES",
+    "VOCAB",
+    "layout_of",
+    "metrics",
+    "plan_of",
+    "prepared",
+    "split",
+    "start",
+    "train",
+    "write_source",
+]
 
 SIZES = {"code": 50, "prose": 30}
 """Unique samples of each source; the plan below draws more of `code`, so that a second permutation begins."""
@@ -73,11 +88,6 @@ def split(name: str, samples: int) -> dict[str, Any]:
     return {"remote": None, "local": name, "first_sample": 0, "samples": samples, "tokens": tokens, "bytes": tokens}
 
 
-def layout_of(plan: RunPlan, folder: Path) -> Layout:
-    """A layout below a test's folder."""
-    return Layout.of(plan, roots=(folder,), runs=folder / "runs")
-
-
 def train(plan: RunPlan, folder: Path) -> dict[str, Any]:
     """Run the training step in this process."""
     from runtime.steps import train as module
@@ -86,11 +96,6 @@ def train(plan: RunPlan, folder: Path) -> dict[str, Any]:
     layout.run.mkdir(parents=True, exist_ok=True)
     step = next(step for step in plan.steps if step.kind == "train")
     return module.run(step, Context(plan, layout), prepared(layout.cache), layout.run)
-
-
-def metrics(plan: RunPlan, folder: Path) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl."""
-    return [json.loads(line) for line in layout_of(plan, folder).metrics.read_text().splitlines()]
 
 
 def start(plan: RunPlan, folder: Path, *, ranks: int = 1) -> subprocess.Popen[str]:

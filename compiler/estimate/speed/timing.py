@@ -69,6 +69,39 @@ def _beyond(a: float, b: float, p: float) -> float:
     return longer
 
 
+def _inside(work: Work, r: Rates, passes: float) -> float:
+    """Seconds of a micro-batch's traffic between devices that hold parts of one model."""
+    tensor = (passes - 1) * (
+        work.tensor_link / r.tensor + work.tensor_network / r.network + r.message_seconds * work.tensor_messages
+    )
+    # Backward passes send as much as forward passes: half of the ring's and of the experts' traffic hides behind attention
+    # and shared products; activations and their gradients cross a stage's border once each.
+    return (
+        tensor
+        + (work.context_link / r.link + work.context_network / r.network) * 1.5
+        + (work.expert_link / r.link + work.expert_network / r.network) * (1 + _BACKWARD / 2)
+        + 2 * (work.pipeline_link / r.link + work.pipeline_network / r.network)
+    )
+
+
+def _gather(work: Work, r: Rates) -> float:
+    """Seconds of FSDP's traffic for a micro-batch, were nothing computed meanwhile."""
+    return (
+        _norm(work.gather_link / r.link, work.gather_network / r.network, _SHARP)
+        + r.message_seconds * work.gather_messages
+    )
+
+
+def _sync(work: Work, r: Rates, busy: float) -> float:
+    """Seconds by which summing gradients lengthens a step, `busy` being those of a micro-batch."""
+    sync = (
+        r.sync * _norm(work.sync_link / r.link, work.sync_network / r.network, _SHARP)
+        + r.message_seconds * work.sync_messages
+    )
+    hidden = _beyond(_BACKWARD_SHARE * busy, sync, r.overlap)
+    return r.sync_exposed * sync + (1 - r.sync_exposed) * hidden
+
+
 def step_parts(work: Work, r: Rates) -> Parts:
     """Seconds of each part of one step."""
     forward = (work.linear + r.waves * work.linear_waves) / r.matmul + r.operands * work.linear_bytes
@@ -87,30 +120,11 @@ def step_parts(work: Work, r: Rates) -> Parts:
     passes = 3 + work.recompute_full + 0.5 * work.recompute_selective
     host = r.launch_seconds * work.layers * passes
     waiting = _beyond(device, host, _SHARP)
-    tensor = (passes - 1) * (
-        work.tensor_link / r.tensor + work.tensor_network / r.network + r.message_seconds * work.tensor_messages
-    )
-    # Backward passes send as much as forward passes: half of the ring's and of the experts' traffic hides behind attention
-    # and shared products; activations and their gradients cross a stage's border once each.
-    inside = (
-        tensor
-        + (work.context_link / r.link + work.context_network / r.network) * 1.5
-        + (work.expert_link / r.link + work.expert_network / r.network) * (1 + _BACKWARD / 2)
-        + 2 * (work.pipeline_link / r.link + work.pipeline_network / r.network)
-    )
+    inside = _inside(work, r, passes)
     busy = device + waiting + inside
-    gather = (
-        _norm(work.gather_link / r.link, work.gather_network / r.network, _SHARP)
-        + r.message_seconds * work.gather_messages
-    )
-    exposed = _beyond(busy, gather, r.overlap)
+    exposed = _beyond(busy, _gather(work, r), r.overlap)
     microbatch = busy + exposed + r.microbatch_seconds
-    sync = (
-        r.sync * _norm(work.sync_link / r.link, work.sync_network / r.network, _SHARP)
-        + r.message_seconds * work.sync_messages
-    )
-    hidden = _beyond(_BACKWARD_SHARE * busy, sync, r.overlap)
-    synced = r.sync_exposed * sync + (1 - r.sync_exposed) * hidden
+    synced = _sync(work, r, busy)
     n = work.microbatches
     return Parts(
         matmul=n * matmul,

@@ -42,12 +42,13 @@ def is_excluded(name: str, exclude: Sequence[str]) -> bool:
     """Whether one of the recipe's patterns names the layer.
 
     `down_proj` is that layer of every block, `layers.0.mlp` a part of one; with a `*` the pattern must be the whole name, of
-    which Composer's wrapper (`model.`) may be left out.
+    which Composer's wrapper (`model.`) may be left out. Factors go by the name of the layer that they stand for.
     """
+    whole = name.removesuffix(".down").removesuffix(".up")
     return any(
-        fnmatchcase(name, pattern) or fnmatchcase(name.removeprefix("model."), pattern)
+        fnmatchcase(whole, pattern) or fnmatchcase(whole.removeprefix("model."), pattern)
         if "*" in pattern
-        else f".{pattern}." in f".{name}."
+        else f".{pattern}." in f".{whole}."
         for pattern in exclude
     )
 

@@ -1,6 +1,7 @@
 """Channels of MLPs, attention heads and inner channels of residual blocks: what belongs to each, its score, and its mask.
 
-An attention head goes with its whole key-value group, so that all groups keep equally many heads.
+A llama's attention head goes with its whole key-value group, so that all groups keep equally many heads. Where a norm takes the
+mean of a group of channels (Wu & He 2018, arXiv 1803.08494), a unit is such a group: the others keep their means.
 """
 
 from __future__ import annotations
@@ -82,6 +83,8 @@ def _structures(name: str, module: nn.Module) -> Iterator[Structure]:
         yield Structure(name, "mlp", _width(own["down_proj"], 1), (*into, Member(f"{name}.down_proj.weight", 1)))
     elif {"q_proj", "k_proj", "v_proj", "o_proj"} <= own.keys():
         yield _llama_attention(name, module, own)
+    elif {"c_attn", "c_proj"} <= own.keys():
+        yield _gpt2_attention(name, module, own)
     elif {"c_fc", "c_proj"} <= own.keys():
         into = [Member(f"{name}.c_fc.weight", 1), Member(f"{name}.c_fc.bias", 0)]
         yield Structure(name, "mlp", _width(own["c_proj"], 0), (*into, Member(f"{name}.c_proj.weight", 0)))
@@ -111,16 +114,34 @@ def _llama_attention(name: str, module: nn.Module, own: dict[str, nn.Module]) ->
     return Structure(name, "attention", groups, tuple(members))
 
 
+def _gpt2_attention(name: str, module: nn.Module, own: dict[str, nn.Module]) -> Structure:
+    """Queries, keys and values of all heads lie side by side in one matrix, each as wide as all heads together."""
+    head, width = int(cast("int", module.head_dim)), _width(own["c_proj"], 0)
+    into = [
+        Member(f"{name}.c_attn.{key}", dim, head, part * width)
+        for key, dim in (("weight", 1), ("bias", 0))
+        for part in range(3)
+    ]
+    return Structure(name, "attention", width // head, (*into, Member(f"{name}.c_proj.weight", 0, head)))
+
+
 def _residual(name: str, own: dict[str, nn.Module]) -> Iterator[Structure]:
     """Channels between two convolutions of a block; what goes in and out of the block is added to, and stays."""
     for first, norm, second in (("conv1", "bn1", "conv2"), ("conv2", "bn2", "conv3")):
         if second in own:
+            channels, size = _width(own[first], 0), _units(own[norm], _width(own[first], 0))
+            block = channels // size
             members = [
-                Member(f"{name}.{first}.weight", 0),
-                *(Member(f"{name}.{norm}.{key}", 0) for key, _ in own[norm].named_parameters(recurse=False)),
-                Member(f"{name}.{second}.weight", 1),
+                Member(f"{name}.{first}.weight", 0, block),
+                *(Member(f"{name}.{norm}.{key}", 0, block) for key, _ in own[norm].named_parameters(recurse=False)),
+                Member(f"{name}.{second}.weight", 1, block),
             ]
-            yield Structure(f"{name}.{first}", "block", _width(own[first], 0), tuple(members))
+            yield Structure(f"{name}.{first}", "block", size, tuple(members))
+
+
+def _units(norm: nn.Module, channels: int) -> int:
+    """Parts of the channels that don't see each other in a norm."""
+    return norm.num_groups if isinstance(norm, nn.GroupNorm) else channels
 
 
 def _tensor(modules: Modules, name: str) -> torch.Tensor:

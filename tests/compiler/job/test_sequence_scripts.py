@@ -10,7 +10,7 @@ import pytest
 
 from compiler.job.emit import emit, job_files
 from schemas.plan import RunPlan
-from tests.compiler.job.test_emit import record, run_local
+from tests.compiler.job.case import record, run_local
 from tests.factory import tiny_plan
 
 

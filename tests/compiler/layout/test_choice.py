@@ -12,7 +12,7 @@ from compiler.layout.choice import Choice, why
 from compiler.trace import workload_of
 from schemas.diagnostics import Severity
 from schemas.plan import RunPlan
-from tests.recipes import compile_text, plan_text
+from tests.recipes import compile_text, errors_of, plan_text
 
 RECIPE = """\
 name: layouts
@@ -127,8 +127,7 @@ def test_techniques_on_whole_weights_are_not_sharded(technique: str, tmp_path: P
 )
 def test_what_cannot_be_is_refused_with_a_line_that_can(changes: tuple[str, ...], code: str, tmp_path: Path) -> None:
     """The finding's line, written where it points, leaves no such finding; all other lines offered work as well."""
-    errors = [f for f in compile_text(RECIPE, tmp_path, *changes).findings if f.severity is Severity.ERROR]
-    (finding,) = [f for f in errors if f.code == code]
+    (finding,) = [f for f in errors_of(RECIPE, tmp_path, *changes) if f.code == code]
     key, _, value = finding.help.partition(": ")
     path = parse_path(finding.path)
     place = ".".join(map(str, path[: path.index(key) + 1])) if key in path else ".".join(map(str, (*path[:-1], key)))

@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from compiler.job.yaml_out import dump
-from schemas.plan import RunPlan
 from schemas.techniques.distillation import DistillationAlgorithm
 from schemas.units import format_count
-from tests.recipes import compile_text, plan_text
+from tests.recipes import algorithm_of, compile_text, errors_of, plan_text
 
 SMALL = """\
 name: student
@@ -31,21 +30,6 @@ CONFIG = {
     "num_key_value_heads": 4, "intermediate_size": 384, "vocab_size": 2048, "max_position_embeddings": 512,
     "tie_word_embeddings": True,
 }  # fmt: skip
-
-
-def spec_of(plan: RunPlan) -> DistillationAlgorithm:
-    """The plan's distillation."""
-    (found,) = (one for one in plan.algorithms if isinstance(one, DistillationAlgorithm))
-    return found
-
-
-def refused(text: str, folder: Path, *overrides: str) -> list[tuple[str, str, str]]:
-    """Code, path and message of each error."""
-    return [
-        (found.code, found.path, found.message)
-        for found in compile_text(text, folder, *overrides).findings
-        if found.severity.value == "error"
-    ]
 
 
 @pytest.mark.parametrize(
@@ -78,14 +62,16 @@ def test_overhead_of_a_teacher_as_large_as_the_student(said: str, duty: float, t
         plan = plan_text(SMALL + f"distillation: {{teacher: big, {said}}}\n", tmp_path)
     assert plan.training.steps == 122
     assert seen[-1] == pytest.approx(duty / 3)
-    spec = spec_of(plan)
+    spec = algorithm_of(plan, DistillationAlgorithm)
     assert spec.duty(122, plan.training.global_batch_tokens) == pytest.approx(duty)
 
 
 def test_the_window_ends_at_the_first_step_that_begins_beyond_it(tmp_path: Path) -> None:
     """f dur of T steps are ceil(f T) steps; whole ones are themselves whatever a double makes of them."""
     for said, steps in (("0.5dur", 61), ("0.25dur", 31), ("0.1dur", 13), ("9ba", 9), ("90k tok", 11), ("640sp", 10)):
-        spec = spec_of(plan_text(SMALL + f"distillation: {{teacher: big, end: {said}}}\n", tmp_path))
+        spec = algorithm_of(
+            plan_text(SMALL + f"distillation: {{teacher: big, end: {said}}}\n", tmp_path), DistillationAlgorithm
+        )
         assert (spec.window.start_token, spec.window.end_token) == (0, steps * 8192), said
 
 
@@ -100,7 +86,7 @@ def test_an_ensemble_costs_all_of_them_or_the_mean(tmp_path: Path) -> None:
     extra = [plan.estimate.memory_parts.get("techniques", 0) for plan in (every, one)]
     assert extra[0] == extra[1] == pytest.approx(4 * (2 * big + size), rel=0.01)
     assert plain.estimate.step_parts["matmul"] < one.estimate.step_parts["matmul"] < every.estimate.step_parts["matmul"]
-    assert spec_of(every).sampling == "all"
+    assert algorithm_of(every, DistillationAlgorithm).sampling == "all"
     (alone,) = compile_text(SMALL + "distillation: {teachers: [big], sampling: one}\n", tmp_path).findings
     assert alone.help == "sampling: all"
     reason = every.provenance["algorithms[0]"].reason
@@ -115,7 +101,8 @@ def test_a_teacher_that_can_be_seen_is_compared_before_anything_runs(tmp_path: P
     ):
         (tmp_path / "big").mkdir(exist_ok=True)
         (tmp_path / "big" / "config.json").write_text(json.dumps(CONFIG | change))
-        assert refused(SMALL + "distillation: big\n", tmp_path) == [("RC203", "distillation.teacher", message)]
+        (found,) = errors_of(SMALL + "distillation: big\n", tmp_path)
+        assert (found.code, found.path, found.message) == ("RC203", "distillation.teacher", message)
 
 
 def test_each_run_learns_from_the_one_before(tmp_path: Path) -> None:
@@ -123,9 +110,9 @@ def test_each_run_learns_from_the_one_before(tmp_path: Path) -> None:
     plan = plan_text(SEQUENCE + "distillation: {teacher: {run: previous}}\n", tmp_path)
     first, second = plan.earlier
     assert not first.algorithms
-    (teacher,) = spec_of(second).teachers
+    (teacher,) = algorithm_of(second, DistillationAlgorithm).teachers
     assert (teacher.run, teacher.fingerprint) == ("a", first.fingerprint)
-    (teacher,) = spec_of(plan).teachers
+    (teacher,) = algorithm_of(plan, DistillationAlgorithm).teachers
     assert (teacher.run, teacher.fingerprint) == ("b", second.fingerprint)
     plain = plan_text(SEQUENCE, tmp_path)
     assert plain.earlier[0].fingerprint == first.fingerprint
@@ -174,10 +161,10 @@ def test_a_teacher_of_the_sequence_has_its_own_size(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_runs_that_can_not_teach_are_refused(text: str, message: str, tmp_path: Path) -> None:
+def test_runs_that_can_not_teach_are_errors_of(text: str, message: str, tmp_path: Path) -> None:
     """Names that lead to no earlier run, and runs whose predictions are of other words."""
-    found = refused(text, tmp_path)
-    assert any(message in said for _, _, said in found), found
+    found = errors_of(text, tmp_path)
+    assert any(message in one.message for one in found), found
 
 
 def test_the_run_of_another_recipe_is_read_from_its_folder(tmp_path: Path) -> None:
@@ -186,13 +173,13 @@ def test_the_run_of_another_recipe_is_read_from_its_folder(tmp_path: Path) -> No
     folder = tmp_path / "runs" / f"{big.name}-{big.short_fingerprint}"
     folder.mkdir(parents=True)
     text = SMALL + f"distillation: {{teacher: {{checkpoint: runs/{folder.name}}}}}\n"
-    (found,) = refused(text, tmp_path)
-    assert found[:2] == ("RC203", "distillation.teacher")
-    assert "plan.yaml" in found[2]
+    (found,) = errors_of(text, tmp_path)
+    assert (found.code, found.path) == ("RC203", "distillation.teacher")
+    assert "plan.yaml" in found.message
     (folder / "plan.yaml").write_text(dump(big.model_dump(mode="json", by_alias=True)))
     plan = plan_text(text, tmp_path)
     assert plan.estimate.memory_parts["techniques"] == pytest.approx(4 * big.model.num_parameters, rel=0.01)
-    assert spec_of(plan).teachers[0].checkpoint == f"runs/{folder.name}"
+    assert algorithm_of(plan, DistillationAlgorithm).teachers[0].checkpoint == f"runs/{folder.name}"
 
 
 def test_kept_logits_take_no_teacher_into_the_training(tmp_path: Path) -> None:
@@ -212,7 +199,7 @@ def test_kept_logits_take_no_teacher_into_the_training(tmp_path: Path) -> None:
     assert kept.estimate.time_parts["training"] == pytest.approx(bare + read)  # so that its dollars count
     assert kept.estimate.memory_parts.get("techniques", 0) == 0 < live.estimate.memory_parts["techniques"]
     assert kept.estimate.step_parts["matmul"] < live.estimate.step_parts["matmul"]
-    assert spec_of(kept).row_bytes(2048) == 32 * 4 + 4
+    assert algorithm_of(kept, DistillationAlgorithm).row_bytes(2048) == 32 * 4 + 4
     assert "32 logits of each prediction kept, 132 bytes, 653.4 MB in all" in kept.provenance["algorithms[0]"].reason
 
 
@@ -222,7 +209,7 @@ def test_a_cache_that_reads_more_than_the_run_is_warned_of(tmp_path: Path) -> No
     (warning,) = [one for one in found.findings if one.path == "distillation.cache"]
     assert warning.severity.value == "warning"
     assert "reads all 4.95M tokens of the sources for the cache" in warning.message
-    assert spec_of(found.expect()).top_k == 2048
+    assert algorithm_of(found.expect(), DistillationAlgorithm).top_k == 2048
 
 
 @pytest.mark.parametrize(
@@ -240,15 +227,15 @@ def test_a_cache_that_reads_more_than_the_run_is_warned_of(tmp_path: Path) -> No
 )
 def test_keys_that_do_not_go_together(said: str, message: str, tmp_path: Path) -> None:
     """Each is named with what it contradicts."""
-    found = refused(SMALL + f"distillation: {said}\n", tmp_path)
-    assert any(message in text for _, _, text in found), found
+    found = errors_of(SMALL + f"distillation: {said}\n", tmp_path)
+    assert any(message in one.message for one in found), found
 
 
-def test_kept_logits_of_samples_that_are_cut_up_are_refused(tmp_path: Path) -> None:
+def test_kept_logits_of_samples_that_are_cut_up_are_errors_of(tmp_path: Path) -> None:
     """Cut short is fine; reshaped into more samples is not."""
     text = SMALL + "distillation: {teacher: big, cache: {}}\n"
     warmup = "data.curriculum={kind: sequence_length_warmup, truncate: %s}"
-    assert refused(text, tmp_path, warmup % "true") == []
-    (found,) = refused(text, tmp_path, warmup % "false")
-    assert "`data.curriculum` reshapes these into shorter ones" in found[2]
-    assert found[1] == "distillation.cache"
+    assert errors_of(text, tmp_path, warmup % "true") == []
+    (found,) = errors_of(text, tmp_path, warmup % "false")
+    assert "`data.curriculum` reshapes these into shorter ones" in found.message
+    assert found.path == "distillation.cache"

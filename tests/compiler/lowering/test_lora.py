@@ -9,9 +9,9 @@ import pytest
 
 from compiler.lowering.lora import adapter_parameters, layer_shapes
 from schemas.diagnostics import Severity
-from schemas.plan import ModelPlan, RunPlan
+from schemas.plan import ModelPlan
 from schemas.techniques.lora import LoraAlgorithm
-from tests.recipes import compile_text, plan_text
+from tests.recipes import algorithm_of, compile_text, errors_of, plan_text
 
 BASE = """\
 name: adapted
@@ -79,13 +79,6 @@ def test_layers_of_a_block_hold_the_block_s_weights() -> None:
     assert sum(a * b for a, b in layer_shapes(gpt2).values()) == 12 * 768**2
 
 
-def adapter_of(plan: RunPlan) -> LoraAlgorithm:
-    """The lowered adapters."""
-    (found,) = plan.algorithms
-    assert isinstance(found, LoraAlgorithm)
-    return found
-
-
 @pytest.mark.parametrize(
     ("family", "targets", "expected"),
     [
@@ -102,7 +95,7 @@ def test_targets_are_resolved_by_family(tmp_path: Path, family: str, targets: st
     plan = plan_text(
         BASE.replace("rank: 8", f"rank: 8, targets: {targets}"), tmp_path, f"model={{size: 1M, family: {family}}}"
     )
-    found = adapter_of(plan)
+    found = algorithm_of(plan, LoraAlgorithm)
     assert (found.targets, found.alpha, found.rank) == (expected, 16.0, 8)
 
 
@@ -118,7 +111,7 @@ def test_targets_are_resolved_by_family(tmp_path: Path, family: str, targets: st
 )
 def test_adapters_that_can_not_work_are_refused(tmp_path: Path, change: tuple[str, str], words: str) -> None:
     """With the line to write."""
-    found = [f for f in compile_text(BASE.replace(*change), tmp_path).findings if f.severity is Severity.ERROR]
+    found = errors_of(BASE.replace(*change), tmp_path)
     assert [f.code for f in found] == ["RC203"]
     assert words in found[0].message
     assert found[0].help
@@ -129,7 +122,7 @@ def test_nf4_is_of_linear_layers_alone(tmp_path: Path) -> None:
     text = BASE.replace("rank: 8", "rank: 8, base: nf4")
     found = compile_text(text, tmp_path, "model={size: 1M, family: gpt2}").findings
     assert ["bitsandbytes rounds Linear layers, and gpt2's are Conv1D" in f.message for f in found] == [True]
-    assert adapter_of(plan_text(text, tmp_path)).base == "nf4"
+    assert algorithm_of(plan_text(text, tmp_path), LoraAlgorithm).base == "nf4"
 
 
 @pytest.mark.parametrize(

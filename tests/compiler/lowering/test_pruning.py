@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from compiler.layers import body_layers, structures
-from schemas.diagnostics import DiagnosticsError
+from schemas.diagnostics import DiagnosticsError, Severity
 from schemas.plan import RunPlan
 from schemas.techniques.low_rank import LowRankAlgorithm
 from schemas.techniques.pruning import PruningAlgorithm
@@ -40,6 +40,12 @@ THIN = LLAMA + (
     "  - {name: train}\n"
     "  - {name: thin, model: {start: {run: previous}}, compression: [{kind: low_rank, parameters: 0.5}]}\n"
 )
+DIGITS = """\
+name: digits
+objective: classification
+data: {image: {size: 8, channels: 1}, sources: {digits: {builtin: digits}}}
+training: {duration: 10ep, batch: 64}
+"""
 # Of each llama layer: q, o 64 x 64, k, v 32 x 64, gate, up, down 96 x 64.
 BODY = 2 * (2 * 64 * 64 + 2 * 32 * 64 + 3 * 96 * 64)
 
@@ -100,6 +106,10 @@ def test_the_schedule_is_in_tokens_and_steps(tmp_path: Path) -> None:
         ("start: 0.5dur, end: 0.6dur, interval: 0.5dur", "interval", "interval: 1ba"),
         ("exclude: [model.layers.0.mlp.up_porj]", "exclude", "exclude: [model.layers.0.mlp.up_proj]"),
         ("schedule: oneshot, start: 1dur", "start", "start: 0.2dur"),
+        ("exclude: [layers]", "exclude", "exclude: [model.layers.0.self_attn.q_proj]"),
+        ("method: structured, exclude: [mlp, v_proj]", "exclude", "exclude: [model.layers.0.self_attn.q_proj]"),
+        ("method: structured, targets: attention, sparsity: 0.2", "sparsity", "sparsity: 0.5"),
+        ("end: 200ba", "end", "end: 0.5dur"),
     ],
 )
 def test_knobs_that_nothing_reads_are_refused(tmp_path: Path, knobs: str, key: str, help_: str) -> None:
@@ -114,14 +124,27 @@ def test_a_slope_that_falls_is_refused(tmp_path: Path) -> None:
     assert [(code, path) for code, path, _ in found] == [("RC104", "compression[0].initial")]
 
 
-def test_gpt2_keeps_its_heads(tmp_path: Path) -> None:
-    """Its configuration has no size of heads; channels go with their biases."""
-    found = codes(tmp_path, GPT2 + "compression: [{kind: pruning, method: structured}]\n")
-    assert found == [("RC203", "compression[0].targets", "targets: mlp")]
-    plan = pruned(tmp_path, "method: structured, targets: mlp", GPT2)
+def test_gpt2_loses_channels_and_heads_with_their_biases(tmp_path: Path) -> None:
+    """An MLP's channel has 2 x 64 weights and a bias; a head of 16 three of each column, their biases, and its rows."""
+    plan = pruned(tmp_path, "method: structured", GPT2)
     assert plan.shipped is not None
-    assert plan.model.num_parameters - plan.shipped.num_parameters == 2 * 48 * (2 * 64 + 1)
-    assert {layer.group for layer in structures(plan.model)} == {"mlp"}
+    heads = 2 * 2 * 16 * (3 * (64 + 1) + 64)
+    assert plan.model.num_parameters - plan.shipped.num_parameters == 2 * 48 * (2 * 64 + 1) + heads
+    assert {layer.group for layer in structures(plan.model)} == {"mlp", "attention"}
+
+
+@pytest.mark.parametrize("norm", ["batch", "group"])
+def test_networks_lose_channels_whatever_their_norm(tmp_path: Path, norm: str) -> None:
+    """Half of the channels or groups of each block; a quarter of eight groups of three is two of them, six channels."""
+    text = DIGITS + f"model: {{family: resnet, depth: 8, width: 24, norm: {norm}}}\n"
+    shares = {}
+    for sparsity in (0.5, 0.25):
+        plan = pruned(tmp_path, f"method: structured, sparsity: {sparsity}", text)
+        assert plan.shipped is not None
+        shares[sparsity] = plan.model.num_parameters - plan.shipped.num_parameters
+    # One basic block a stage: 9 (inputs + planes) weights, a scale and a shift a channel.
+    each = [(24, 9 * 48 + 2), (48, 9 * 72 + 2), (96, 9 * 144 + 2)]
+    assert shares == {share: sum(round(share * n) * weights for n, weights in each) for share in shares}
 
 
 def test_a_mask_takes_a_byte_of_each_weight(tmp_path: Path) -> None:
@@ -243,10 +266,9 @@ def test_layers_of_a_family_have_their_shapes(tmp_path: Path) -> None:
     assert sum(layer.weights for layer in body_layers(plan_text(LLAMA, tmp_path).model)) == BODY
 
 
-@pytest.mark.parametrize("method", ["magnitude", "structured"])
-def test_factors_of_a_pruned_start_are_refused(tmp_path: Path, method: str) -> None:
+def test_factors_of_single_zeros_are_refused(tmp_path: Path) -> None:
     """The product of factors has no zeros, so what an earlier run pruned would come back; the other order is fine."""
-    first = f"sequence.prune.compression=[{{kind: pruning, method: {method}}}]"
+    first = "sequence.prune.compression=[{kind: pruning, method: magnitude}]"
     assert codes(tmp_path, RUNS, first, "sequence.after.compression=[{kind: low_rank, rank: 4}]") == [
         (
             "RC203",
@@ -256,3 +278,68 @@ def test_factors_of_a_pruned_start_are_refused(tmp_path: Path, method: str) -> N
     ]
     thin = "sequence.prune.compression=[{kind: low_rank, rank: 4}]"
     compile_text(RUNS, tmp_path, thin, "sequence.after.compression=[{kind: pruning}]").expect()
+
+
+def test_factors_are_made_of_what_structured_pruning_left(tmp_path: Path) -> None:
+    """Of half of the channels and heads: q 32 x 64, k 16 x 64, up 48 x 64; a fourth run keeps them without a line."""
+    more = RUNS + "  - {name: last, model: {start: {run: previous}}, compression: [{kind: pruning, sparsity: 0.25}]}\n"
+    said = ["sequence.prune.compression=[{kind: pruning, method: structured}]"]
+    said += ["sequence.after.compression=[{kind: low_rank, rank: 8}]"]
+    _, prune, thin, last = plan_text(more, tmp_path, *said).runs
+    (spec,) = thin.algorithms
+    assert isinstance(spec, LowRankAlgorithm)
+    assert [one.sparsity for one in spec.removes] == [0.5]
+    assert prune.shipped is not None
+    assert thin.shipped is not None
+    assert last.shipped is not None
+    saved = 2 * (2 * (32 * 64 - 8 * 96) + 2 * (16 * 64 - 8 * 80) + 3 * (48 * 64 - 8 * 112))
+    assert prune.shipped.num_parameters - thin.shipped.num_parameters == saved
+    assert last.shipped.num_parameters == thin.shipped.num_parameters
+    assert [(one.kind, getattr(one, "hold", None)) for one in last.algorithms] == [
+        ("low_rank", True),
+        ("pruning", None),
+    ]
+    # Fewer FLOPs and weights while it trains, too.
+    assert thin.estimate.tokens_per_s_per_gpu > prune.estimate.tokens_per_s_per_gpu
+    assert thin.estimate.peak_memory_bytes < prune.estimate.peak_memory_bytes
+
+
+def test_channels_that_had_to_stay_are_not_filled_by_factors(tmp_path: Path) -> None:
+    """With an MLP spared the others stay as wide as it, with zeros in them."""
+    first = "sequence.prune.compression=[{kind: pruning, method: structured, exclude: [layers.0.mlp]}]"
+    found = codes(tmp_path, RUNS, first, "sequence.after.compression=[{kind: low_rank, rank: 4}]")
+    assert [(code, help_) for code, _, help_ in found] == [("RC203", "delete this item, or `exclude` of the pruning")]
+
+
+def test_zeros_of_all_runs_before_are_held(tmp_path: Path) -> None:
+    """MLPs in one run, attention in the next: the third holds both and ships neither, and says how much is left."""
+    more = RUNS + "  - {name: last, model: {start: {run: previous}}}\n"
+    said = ["sequence.prune.compression=[{kind: pruning, method: structured, targets: mlp}]"]
+    said += ["sequence.after.compression=[{kind: pruning, method: structured, targets: attention}]"]
+    *_, after, last = plan_text(more, tmp_path, *said).runs
+    (held,) = last.algorithms
+    assert isinstance(held, PruningAlgorithm)
+    assert (held.schedule, held.targets, held.exclude) == ("hold", "all", ())
+    assert after.shipped is not None
+    assert last.shipped is not None
+    assert after.model.num_parameters - after.shipped.num_parameters == BODY // 2
+    assert last.shipped == after.shipped
+
+
+def test_a_spared_layer_is_held_by_none(tmp_path: Path) -> None:
+    """Where two runs spared different layers, those that neither touched are named, and may learn."""
+    said = ["sequence.prune.compression=[{kind: pruning, exclude: [mlp]}]"]
+    said += ["sequence.after.compression=[{kind: pruning, exclude: [self_attn, down_proj]}]"]
+    more = RUNS + "  - {name: last, model: {start: {run: previous}}}\n"
+    (held,) = plan_text(more, tmp_path, *said).algorithms
+    assert isinstance(held, PruningAlgorithm)
+    assert held.exclude == ("model.layers.0.mlp.down_proj", "model.layers.1.mlp.down_proj")
+
+
+def test_few_heads_are_rounded_off_and_it_is_said(tmp_path: Path) -> None:
+    """One of two key-value groups is half of them, where 0.8 was asked; channels are many enough."""
+    compiled = compile_text(LLAMA + "compression: [{kind: pruning, method: structured, sparsity: 0.8}]\n", tmp_path)
+    compiled.expect()
+    (warned,) = [one for one in compiled.findings if one.severity is Severity.WARNING and one.code == "RC203"]
+    assert "1 of 2 key-value groups go" in warned.message
+    assert warned.path == "compression[0].sparsity"

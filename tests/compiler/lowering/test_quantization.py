@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from schemas.plan import RunPlan
 from schemas.resume import resume_conflicts
 from schemas.techniques.quantization import QuantizationAlgorithm
-from tests.recipes import compile_text, plan_text
+from tests.recipes import algorithm_of, compile_text, errors_of, plan_text
 
 SMALL = """\
 name: small
@@ -37,35 +36,20 @@ def said(text: str) -> str:
     return f"compression=[{{kind: quantization{', ' if text else ''}{text}}}]"
 
 
-def spec_of(plan: RunPlan) -> QuantizationAlgorithm:
-    """The plan's quantisation."""
-    (found,) = (one for one in plan.algorithms if isinstance(one, QuantizationAlgorithm))
-    return found
-
-
-def refused(text: str, folder: Path, *overrides: str) -> list[tuple[str, str, str]]:
-    """Code, path and help of each error."""
-    return [
-        (found.code, found.path, found.help)
-        for found in compile_text(text, folder, *overrides).findings
-        if found.severity.value == "error"
-    ]
-
-
 def test_defaults_are_channels_for_int8_and_groups_for_int4(tmp_path: Path) -> None:
     """What the recipe leaves open is decided in the plan."""
-    spec = spec_of(plan_text(SMALL, tmp_path, said("")))
+    spec = algorithm_of(plan_text(SMALL, tmp_path, said("")), QuantizationAlgorithm)
     assert (spec.mode, spec.weights, spec.granularity, spec.group_size) == ("ptq", "int8", "channel", None)
-    spec = spec_of(plan_text(SMALL, tmp_path, said("weights: int4")))
+    spec = algorithm_of(plan_text(SMALL, tmp_path, said("weights: int4")), QuantizationAlgorithm)
     assert (spec.weights, spec.granularity, spec.group_size, spec.activations) == ("int4", "group", 32, "none")
 
 
 @pytest.mark.parametrize(("start", "step"), [("0dur", 0), ("0.5dur", 61), ("100ba", 100)])
 def test_rounding_in_training_has_a_window_to_its_end(tmp_path: Path, start: str, step: int) -> None:
     """QAT from `start` on; PTQ when the last step is over."""
-    spec = spec_of(plan_text(SMALL, tmp_path, said(f"mode: qat, start: {start}")))
+    spec = algorithm_of(plan_text(SMALL, tmp_path, said(f"mode: qat, start: {start}")), QuantizationAlgorithm)
     assert (spec.window.start_token, spec.window.end_token) == (step * 8192, STEPS * 8192)
-    spec = spec_of(plan_text(SMALL, tmp_path, said("")))
+    spec = algorithm_of(plan_text(SMALL, tmp_path, said("")), QuantizationAlgorithm)
     assert spec.window.start_token == spec.window.end_token == STEPS * 8192
 
 
@@ -134,22 +118,21 @@ def test_what_cannot_be_rounded_is_refused_with_the_line_to_write(
     tmp_path: Path, text: str, path: str, help: str
 ) -> None:
     """One finding at the key, and its remedy compiles."""
-    found = refused(SMALL, tmp_path, said(text))
-    assert [(code, where) for code, where, _ in found] == [("RC203", path)]
-    assert found[0][2].startswith(help)
+    found = errors_of(SMALL, tmp_path, said(text))
+    assert [(one.code, one.path) for one in found] == [("RC203", path)]
+    assert found[0].help.startswith(help)
 
 
 def test_groups_follow_the_family(tmp_path: Path) -> None:
     """A layer that doesn't fit may be left out; a convolution's inputs are channels times its kernel's entries."""
     narrow = "model.intermediate_size=200"
-    assert [path for _, path, _ in refused(SMALL, tmp_path, narrow, said("weights: int4"))] == [
-        "compression[0].group_size"
-    ]
+    (found,) = errors_of(SMALL, tmp_path, narrow, said("weights: int4"))
+    assert found.path == "compression[0].group_size"
     assert plan_text(SMALL, tmp_path, narrow, said("weights: int4, exclude: [down_proj]"))
     assert plan_text(SMALL, tmp_path, narrow, said("weights: int4, group_size: 8"))
     assert plan_text(SMALL, tmp_path, "model.family=gpt2", said("weights: int4"))
     # 16 x 9 = 144 inputs, 16 of the projections.
-    assert refused(RESNET, tmp_path, said("weights: int4"))[0][2] == "group_size: 16"
+    assert errors_of(RESNET, tmp_path, said("weights: int4"))[0].help == "group_size: 16"
     assert plan_text(RESNET, tmp_path, said("weights: int4, group_size: 16"))
 
 
@@ -173,8 +156,8 @@ def test_groups_follow_the_family(tmp_path: Path) -> None:
 )
 def test_conflicts_with_other_techniques(tmp_path: Path, overrides: tuple[str, ...], paths: list[str]) -> None:
     """Found at compile time."""
-    found = refused(SMALL, tmp_path, *overrides)
-    assert [path for _, path, _ in found] == paths
+    found = errors_of(SMALL, tmp_path, *overrides)
+    assert [one.path for one in found] == paths
 
 
 def test_adapters_and_fake_quantisation_name_both_lines(tmp_path: Path) -> None:

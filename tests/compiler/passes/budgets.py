@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from schemas.diagnostics import Diagnostic, Severity
+from schemas.diagnostics import Diagnostic
 from schemas.plan import RunPlan
-from tests.recipes import compile_text, plan_text
+from tests.recipes import compile_text, errors_of, plan_text
 
 RECIPE = """\
 name: budget
@@ -32,4 +32,4 @@ def findings(folder: Path, budget: str, *more: str) -> list[Diagnostic]:
 
 def errors(folder: Path, budget: str, *more: str) -> list[Diagnostic]:
     """Errors of RECIPE under a budget."""
-    return [found for found in findings(folder, budget, *more) if found.severity is Severity.ERROR]
+    return errors_of(RECIPE, folder, f"budget={budget}", *more)

@@ -159,7 +159,7 @@ def test_int8_halves_the_file_and_moves_the_optimum(tmp_path: Path) -> None:
     assert new is not None
     assert new.parameters > old.parameters
     assert new.tokens < old.tokens
-    assert new.loss == pytest.approx(old.loss) == pytest.approx(plan.law_budget.loss)
+    assert new.loss == pytest.approx(old.loss) == pytest.approx(plan.promise.loss)
     assert new.lifetime_usd < old.lifetime_usd
 
 

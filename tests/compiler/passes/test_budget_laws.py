@@ -22,7 +22,7 @@ def test_a_law_of_one_s_own_runs(tmp_path: Path) -> None:
     assert budget.law.sha256 is not None
     assert budget.loss_low is not None
     assert budget.loss_high is not None
-    assert budget.loss_low < budget.loss < budget.loss_high < budget.loss_low + 0.1
+    assert budget.loss_low < first.promise.loss < budget.loss_high < budget.loss_low + 0.1
     assert not budget.extrapolated
     steeper = RUNS.read_text(encoding="utf-8").splitlines()[:-6]
     (tmp_path / "runs.csv").write_text("\n".join(steeper), encoding="utf-8")
@@ -103,6 +103,6 @@ def test_given_constants_are_used_as_they_are(tmp_path: Path) -> None:
     own = plan(tmp_path, f"{{match_chinchilla: 3B, scaling_law: {text}}}")
     named = plan(tmp_path, "{match_chinchilla: 3B, scaling_law: sardana}")
 
-    assert own.law_budget.optimal_tokens == named.law_budget.optimal_tokens
+    assert own.promise.optimal_tokens == named.promise.optimal_tokens
     assert own.fingerprint == named.fingerprint
     assert (own.law_budget.scaling_law, named.law_budget.scaling_law) == ("constants", "sardana")

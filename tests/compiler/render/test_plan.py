@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from compiler.budgeting.silence import SILENT
 from compiler.render.canvas import Look
 from compiler.render.plan import render_plan
 from compiler.render.visible import cells
@@ -67,11 +68,12 @@ def test_the_naive_choice_is_named_only_where_it_differs() -> None:
 
 
 def test_a_law_that_promises_less_than_guessing_is_silent() -> None:
-    """A loss above ln(vocabulary) says nothing; a number would look like a promise."""
-    silent = seen_plan(budget={"loss": 19.1})
+    """The plan has no loss then, and the screen says so."""
+    silent = seen_plan(budget=dict.fromkeys(SILENT))
 
     assert "says nothing of this size" in render_plan(silent)
-    assert "19.1" not in render_plan(silent)
+    assert "loss 2" not in render_plan(silent)
+    assert "loss 2" in render_plan(seen_plan())
 
 
 def test_what_has_no_price_costs_nothing_and_says_so() -> None:

@@ -1,4 +1,4 @@
-"""Algorithms: their tensor functions against numbers by hand, and each of them across an interruption."""
+"""Algorithms: their tensor functions against numbers by hand, and that each of them leaves its mark."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from runtime.algorithms import ema, sequence_length_warmup
 from runtime.models.planned import build_untrained, load_trained
 from runtime.window import TokenWindow
 from schemas.techniques.sequence_length_warmup import SequenceLengthWarmupAlgorithm
-from tests.runtime.interruption import interrupted_after
 from tests.runtime.training_case import layout_of, metrics, plan_of, train
 
 BATCH = 512
@@ -28,10 +27,6 @@ ALGORITHMS: dict[str, list[dict[str, Any]]] = {
         }
     ],
     "gradient_clipping": [{"kind": "gradient_clipping", "window": WHOLE, "clipping": "norm", "threshold": 0.1}],
-    "ema": [{"kind": "ema", "window": LATER, "smoothing": 0.7, "update_interval_steps": 1}],
-    "ema begun after the stop": [
-        {"kind": "ema", "window": {**WHOLE, "start_token": 4 * BATCH}, "smoothing": 0.7, "update_interval_steps": 1}
-    ],
     "pruning": [{"kind": "pruning", "window": LATER, "sparsity": 0.5, "scope": "layer", "interval_steps": 1}],
     "distillation": [
         {"kind": "distillation", "window": WHOLE, "teachers": [{"folder": "teacher"}], "temperature": 2.0, "weight": 0.5}
@@ -45,29 +40,6 @@ def folder(tmp_path: Path) -> Path:
     teacher: Any = build_untrained(plan_of(seed=99))
     teacher.save_pretrained(tmp_path / "teacher")
     return tmp_path
-
-
-@pytest.mark.parametrize("name", ALGORITHMS)
-def test_three_steps_resumed_for_three_more_are_six_straight(folder: Path, name: str) -> None:
-    """Losses, held-out losses and final weights (averaged or pruned ones too) are equal to the last bit."""
-    plan = plan_of(6, algorithms=ALGORITHMS[name], evaluation={"interval_steps": 2})
-    other = plan.model_copy(update={"name": "other"})
-    straight = train(plan, folder)
-    with interrupted_after(3):
-        assert train(other, folder)["status"] == "interrupted"
-    resumed = train(other, folder)
-    assert resumed["resumed_from"] == 3
-    timing = ("seconds", "tokens_per_s", "mfu", "resumed_from", "spend")
-    assert {k: v for k, v in resumed.items() if k not in timing} == {
-        k: v for k, v in straight.items() if k not in timing
-    }
-
-    def losses(plan: Any) -> list[dict[str, float]]:
-        return [{k: v for k, v in line.items() if k not in timing} for line in metrics(plan, folder)]
-
-    assert losses(other) == losses(plan)
-    left, right = (load_trained(p, layout_of(p, folder)).state_dict() for p in (plan, other))
-    assert all(torch.equal(left[key], right[key]) for key in left)
 
 
 def test_algorithms_change_the_run_and_listing_none_changes_nothing(folder: Path) -> None:

@@ -1,8 +1,7 @@
-"""Distillation on real trainings: the gate, the teachers, what they change and what they leave alone, across interruptions."""
+"""Distillation on real trainings: the gate, the teachers, what they change and what they leave alone."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -10,6 +9,7 @@ from typing import Any, cast
 import pytest
 import torch
 
+from runtime import checkpoint
 from runtime.algorithms import distillation
 from runtime.algorithms.distillation import DistilledLoss, Gate
 from runtime.errors import DataError, RunFailed
@@ -19,12 +19,10 @@ from runtime.steps import train as train_step
 from runtime.steps.base import Context
 from schemas.plan import RunPlan
 from schemas.techniques.distillation import DistillationAlgorithm
-from tests.runtime.interruption import interrupted_after
-from tests.runtime.training_case import layout_of, metrics, plan_of, start, train
+from tests.runtime.training_case import layout_of, metrics, plan_of, train
 
 BATCH = 512
 STEPS = 8
-TIMING = ("seconds", "tokens_per_s", "mfu", "resumed_from", "spend")
 
 
 def spec(**changes: Any) -> dict[str, Any]:
@@ -59,34 +57,6 @@ def folder(tmp_path: Path) -> Path:
 def taught_steps(plan: RunPlan, folder: Path) -> list[int]:
     """Steps, from 0, whose loss had a teacher's term."""
     return [line["step"] - 1 for line in metrics(plan, folder) if "loss/distillation" in line]
-
-
-def shown(plan: RunPlan, folder: Path) -> list[dict[str, Any]]:
-    """What was measured, without times."""
-    return [{k: v for k, v in line.items() if k not in TIMING} for line in metrics(plan, folder)]
-
-
-RESUMED: dict[str, dict[str, Any]] = {
-    "all": {},
-    "one, each second step": {"sampling": "one", "every": 2},
-    "one, by chance": {"sampling": "one", "probability": 0.6},
-    "reverse_kl": {"loss": "reverse_kl"},
-    "mse": {"loss": "mse", "temperature": 1.0},
-}
-
-
-@pytest.mark.parametrize("name", RESUMED)
-@pytest.mark.parametrize("stop", [3, 7])
-def test_resumed_is_straight_through(folder: Path, name: str, stop: int) -> None:
-    """Stopped inside the window, or after it: losses, teachers and weights are equal to the last bit."""
-    plan, other = taught_plan("straight", **RESUMED[name]), taught_plan("stopped", **RESUMED[name])
-    train(plan, folder)
-    with interrupted_after(stop):
-        assert train(other, folder)["status"] == "interrupted"
-    assert train(other, folder)["resumed_from"] == stop
-    assert shown(other, folder) == shown(plan, folder)
-    left, right = (load_trained(p, layout_of(p, folder)).state_dict() for p in (plan, other))
-    assert all(torch.equal(left[key], right[key]) for key in left)
 
 
 @pytest.mark.parametrize(
@@ -184,8 +154,9 @@ def test_the_teacher_is_no_part_of_what_is_trained(folder: Path, monkeypatch: py
         assert all(torch.equal(weight, fresh[name]) for name, weight in teacher.state_dict().items())
     states = []
     for each in (plan, plain):
-        path = max(layout_of(each, folder).checkpoints.glob("ba*")) / "state.pt"
-        states.append(torch.load(path, weights_only=False)["state"])
+        found = checkpoint.latest(layout_of(each, folder).checkpoints, each)
+        assert found is not None
+        states.append(found.state["state"])
     assert states[0]["model"].keys() == states[1]["model"].keys()
     assert dict(states[0]["algorithms"]) == {"DistilledLoss": {}}
 
@@ -210,35 +181,16 @@ OTHERS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("names", [("clipping", "average"), ("pruning", "rounding", "average")])
 def test_beside_what_acts_on_weights_and_gradients(folder: Path, names: tuple[str, ...]) -> None:
-    """The term teaches on the same steps, changes the losses, and a resume is exact."""
+    """The term teaches on the same steps, and changes the losses from the first of them on."""
     others = [OTHERS[name] for name in names]
-    plan, other = taught_plan("straight", *others), taught_plan("stopped", *others)
+    plan = taught_plan("taught", *others)
     plain = plan_of(STEPS, name="plain", algorithms=others)
     for each in (plan, plain):
         train(each, folder)
-    with interrupted_after(4):
-        train(other, folder)
-    train(other, folder)
-    assert shown(other, folder) == shown(plan, folder)
     assert taught_steps(plan, folder) == [1, 2, 3, 4, 5]
     losses = [[line["loss"] for line in metrics(each, folder)] for each in (plan, plain)]
     assert losses[0][:2] == losses[1][:2]
     assert losses[0][2:] != losses[1][2:]
-
-
-def test_ranks_agree_on_gate_and_teacher(folder: Path) -> None:
-    """Two processes do what one does: the same steps, the same teacher, the same loss."""
-    said: dict[str, Any] = {"sampling": "one", "probability": 0.6}
-    alone, together = taught_plan("alone", **said), taught_plan("together", **said)
-    train(alone, folder)
-    process = start(together, folder, ranks=2)
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
-    assert json.loads(out.splitlines()[-1])["status"] == "finished"
-    assert taught_steps(together, folder) == taught_steps(alone, folder)
-    for one, other in zip(metrics(alone, folder), metrics(together, folder), strict=True):
-        assert one["loss"] == pytest.approx(other["loss"], abs=2e-4)
-        assert one.get("loss/distillation") == pytest.approx(other.get("loss/distillation"), abs=2e-4)
 
 
 def sequence(folder: Path) -> tuple[RunPlan, RunPlan]:

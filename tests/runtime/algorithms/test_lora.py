@@ -1,4 +1,4 @@
-"""Adapters: nothing changes at step 0, only they train, they merge exactly, survive kills, and load elsewhere."""
+"""Adapters: nothing changes at step 0, only they train, they merge exactly, and load elsewhere."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from runtime.errors import RunFailed
 from runtime.models.planned import build_untrained, initial_model, load_trained
 from schemas.plan import RunPlan
 from schemas.techniques.lora import LoraAlgorithm
-from tests.runtime.interruption import interrupted_after
-from tests.runtime.training_case import layout_of, metrics, plan_of, train
+from tests.runtime.training_case import layout_of, plan_of, train
 
 LLAMA = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 GPT2 = ["attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"]
@@ -29,15 +28,14 @@ LORA = {
     "kind": "lora", "window": WHOLE, "rank": 4, "alpha": 8.0, "dropout": 0.1, "targets": LLAMA, "rank_stabilized": False,
     "base": "full",
 }  # fmt: skip
-AVERAGE = {"kind": "ema", "window": WHOLE, "smoothing": 0.5, "update_interval_steps": 1}
 START = {"kind": "folder", "run": None, "fingerprint": None, "folder": "base", "hub": None, "revision": None}
 GPT2_MODEL = {"family": "gpt2", "num_parameters": 27_040, "num_embedding_parameters": 18_432}
 
 
-def adapted(steps: int = 6, *, more: tuple[dict[str, Any], ...] = (), **changes: Any) -> RunPlan:
+def adapted(steps: int = 6, **changes: Any) -> RunPlan:
     """The tiny plan with adapters beside the weights in the folder `base`."""
     algorithm = {**LORA, **changes.pop("lora", {})}
-    return plan_of(steps, algorithms=[algorithm, *more], start=START, **changes)
+    return plan_of(steps, algorithms=[algorithm], start=START, **changes)
 
 
 def spec_of(plan: RunPlan) -> LoraAlgorithm:
@@ -141,33 +139,14 @@ def test_nf4_without_its_package_says_what_to_install(monkeypatch: pytest.Monkey
         lora.prepare(spec_of(plan), build_untrained(plan), plan)
 
 
-CASES: dict[str, dict[str, Any]] = {
-    "full": {},
-    "nf4": {"lora": {"base": "nf4"}},
-    "averaged": {"more": (AVERAGE,)},
-    "base in bf16": {"precision": {"param": "bf16"}},
-}
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_three_steps_resumed_for_three_more_are_six_straight(folder: Path, case: str) -> None:
-    """Losses, held-out losses, adapters and merged weights are equal to the last bit, with dropout."""
-    plan = adapted(6, evaluation={"interval_steps": 2}, **CASES[case])
-    other = plan.model_copy(update={"name": "other"})
-    straight = train(plan, folder)
-    with interrupted_after(3):
-        assert train(other, folder)["status"] == "interrupted"
-    resumed = train(other, folder)
-    assert resumed["resumed_from"] == 3
-    assert resumed["loss"] == straight["loss"]
-    timing = ("seconds", "tokens_per_s", "mfu")
-    lines = [[{k: v for k, v in line.items() if k not in timing} for line in metrics(p, folder)] for p in (plan, other)]
-    assert lines[0] == lines[1]
-    left, right = (load_trained(p, layout_of(p, folder)).state_dict() for p in (plan, other))
-    assert all(torch.equal(left[key], right[key]) for key in left)
+def test_layers_without_adapters_stay_as_they_were(folder: Path) -> None:
+    """After six steps and the merge: embeddings are the base's to the last bit, an adapted layer is not."""
+    plan = adapted(6)
+    train(plan, folder)
+    trained = load_trained(plan, layout_of(plan, folder)).state_dict()
     start = initial_model(plan_of(6, start=START), layout_of(plan, folder)).state_dict()
-    assert torch.equal(left["model.embed_tokens.weight"], start["model.embed_tokens.weight"])
-    assert not torch.equal(left["model.layers.0.mlp.up_proj.weight"], start["model.layers.0.mlp.up_proj.weight"])
+    assert torch.equal(trained["model.embed_tokens.weight"], start["model.embed_tokens.weight"])
+    assert not torch.equal(trained["model.layers.0.mlp.up_proj.weight"], start["model.layers.0.mlp.up_proj.weight"])
 
 
 def test_a_checkpoint_holds_adapters_and_their_states_alone(folder: Path) -> None:
@@ -213,7 +192,7 @@ base = AutoModelForCausalLM.from_pretrained(sys.argv[1] + "/base")
 model = PeftModel.from_pretrained(base, sys.argv[1] + "/adapter").eval()
 with torch.no_grad():
     found = model(input_ids=torch.arange(32).view(2, 16)).logits
-torch.testing.assert_close(found, torch.load(sys.argv[1] + "/expected.pt"), atol=1e-5, rtol=0)
+torch.testing.assert_close(found, torch.load(sys.argv[1] + "/expected.pt", weights_only=True), atol=1e-5, rtol=0)
 assert not any(name == "runtime" or name.startswith("runtime.") for name in sys.modules)
 """
     command = [sys.executable, "-c", program, str(folder)]

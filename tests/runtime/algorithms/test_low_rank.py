@@ -20,6 +20,7 @@ from runtime.models.model_files import write_loadable
 from runtime.models.planned import build_untrained, initial_model, load_trained
 from schemas.plan import RunPlan
 from schemas.techniques.low_rank import LowRankAlgorithm
+from tests.factory import lowered
 from tests.runtime.compression.sparsity import models
 from tests.runtime.interruption import interrupted_after
 from tests.runtime.training_case import layout_of, plan_of, train
@@ -63,17 +64,11 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("measure", MEASURES)
-def test_a_resumed_training_of_factors_is_undisturbed(folder: Path, measure: str) -> None:
-    """Equal to the last bit; ranks that depend on the weights come back from the checkpoint's shapes."""
+def test_ranks_are_those_of_the_start(folder: Path, measure: str) -> None:
+    """Chosen by each measure from the weights to begin with, and read back from the checkpoint's shapes."""
     plan = plan_of(6, start=start_of(), algorithms=[spec_of(measure)])
-    other = plan.model_copy(update={"name": "other"})
-    straight = train(plan, folder)
-    with interrupted_after(3):
-        assert train(other, folder)["status"] == "interrupted"
-    assert train(other, folder)["loss"] == straight["loss"]
-    left, right = (load_trained(p, layout_of(p, folder)) for p in (plan, other))
-    assert all(torch.equal(weight, right.state_dict()[name]) for name, weight in left.state_dict().items())
-    ranks = {name: layer.rank for name, layer in factorized(left)}
+    train(plan, folder)
+    ranks = {name: layer.rank for name, layer in factorized(load_trained(plan, layout_of(plan, folder)))}
     started = {name: layer.rank for name, layer in factorized(initial_model(plan, layout_of(plan, folder)))}
     assert ranks == started
     # Break-even is 15 for 32 x 32 and 21 for 32 x 64; half of the weights are rank 8 and 10.
@@ -146,7 +141,9 @@ def test_a_run_from_factors_trains_and_ships_them(folder: Path) -> None:
 def test_convolutions_become_a_thin_one_and_a_pointwise_one() -> None:
     """Those of residual blocks; the first convolution, projections and the output layer stay."""
     model = models.resnet(bottleneck=True)
-    spec = LowRankAlgorithm.model_validate(spec_of("parameters", targets=["conv1", "conv2", "conv3"], hold=False))
+    spec = LowRankAlgorithm.model_validate(
+        spec_of("parameters", targets=["conv1", "conv2", "conv3"], hold=False, removes=[])
+    )
     image = torch.randn(2, 3, 32, 32)
     before = model(image)
     prepare(spec, model, plan_of(), None)
@@ -195,3 +192,67 @@ def test_factors_are_pruned_and_rounded_in_the_run_after(folder: Path) -> None:
     write_loadable(small, folder / "written", two)
     loaded = AutoModelForCausalLM.from_pretrained(folder / "written").eval()
     assert (logits_of(loaded, batch) - expected).abs().max() < 1e-5
+
+
+STRUCTURED: dict[str, Any] = {
+    "kind": "pruning", "window": {"start_token": 0, "end_token": 3 * 512}, "method": "structured", "sparsity": 0.5,
+    "scope": "layer", "interval_steps": 1,
+}  # fmt: skip
+GPT2 = {"family": "gpt2", "num_parameters": 27_040, "num_embedding_parameters": 18_432, "intermediate_size": 64}
+
+
+def three_runs(model: dict[str, Any], **spec: Any) -> tuple[RunPlan, ...]:
+    """Channels and heads are emptied, what is left becomes factors, and these are trained on."""
+    targets = ["c_attn", "c_proj", "c_fc"] if model else ALL
+    thin = spec_of("parameters", targets=targets, removes=[lowered(STRUCTURED)], **spec)
+    one = plan_of(5, name="all-one", run="one", model=model, algorithms=[STRUCTURED])
+    earlier = [json.loads(one.model_dump_json(by_alias=True))]
+    two = plan_of(
+        4, name="all-two", run="two", model=model, start=start_of("one"), earlier=earlier, algorithms=[thin]
+    ).model_copy(update={"earlier": ()})
+    earlier.append(json.loads(two.model_dump_json(by_alias=True)))
+    kept = {**thin, "hold": True}
+    last = plan_of(3, name="all", run="three", model=model, start=start_of("two"), earlier=earlier, algorithms=[kept])
+    return plans(last)
+
+
+@pytest.mark.parametrize("model", [{}, GPT2], ids=["llama", "gpt2"])
+def test_factors_of_what_pruning_left_have_its_sizes(folder: Path, model: dict[str, Any]) -> None:
+    """From the first step on; resumed it is undisturbed, and a run after it goes on with them."""
+    from transformers import AutoModelForCausalLM
+
+    one, two, three = three_runs(model)
+    train(one, folder)
+    other = two.model_copy(update={"name": "other"})
+    straight = train(two, folder)
+    with interrupted_after(2):
+        assert train(other, folder)["status"] == "interrupted"
+    assert train(other, folder)["loss"] == straight["loss"]
+    left, right = (load_trained(p, layout_of(p, folder)) for p in (two, other))
+    assert all(torch.equal(weight, right.state_dict()[name]) for name, weight in left.state_dict().items())
+    train(three, folder)
+    small = load_shipped(three, layout_of(three, folder)).eval()
+    sizes = {name.rpartition(".")[2]: tuple(layer.product.shape) for name, layer in factorized(small)}
+    # One of two heads of 16, and 32 of 64 channels.
+    llama = {"q_proj": (16, 32), "o_proj": (32, 16), "up_proj": (32, 32), "down_proj": (32, 32)}
+    expected = {"c_attn": (32, 48), "c_fc": (32, 32)} if model else llama
+    assert expected.items() <= sizes.items()
+    (folder / "written").mkdir()
+    write_loadable(small, folder / "written", three)
+    loaded = AutoModelForCausalLM.from_pretrained(folder / "written").eval()
+    batch = {"input_ids": torch.arange(64).view(2, 32)}
+    with torch.no_grad():
+        assert (logits_of(loaded, batch) - logits_of(small, batch)).abs().max() < 1e-5
+
+
+def test_factors_begin_where_pruning_ended(folder: Path) -> None:
+    """At nearly full ranks the first model of the second run computes nearly what the first run's last does."""
+    batch = {"input_ids": torch.arange(64).view(2, 32)}
+    one, two, _ = three_runs({}, parameters=0.99)
+    train(one, folder)
+    expected = logits_of(load_trained(one, layout_of(one, folder)).eval(), batch)
+    begun = initial_model(two, layout_of(two, folder)).eval()
+    difference = (logits_of(begun, batch) - expected).abs().mean()
+    two, _ = three_runs({}, parameters=0.1)[1:]
+    far = (logits_of(initial_model(two, layout_of(two, folder)).eval(), batch) - expected).abs().mean()
+    assert 0 < difference < 0.5 * far

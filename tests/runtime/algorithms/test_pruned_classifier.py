@@ -20,8 +20,7 @@ from runtime.models.start import load_start
 from runtime.reporting import classifier_card
 from schemas.plan import StartPlan
 from tests.runtime import training_case
-from tests.runtime.images.case import layout_of, plan_of, train
-from tests.runtime.interruption import interrupted_after
+from tests.runtime.images.case import layout_of, plan_of, resnet, train
 
 SLOPE = {"start_token": 32, "end_token": 4 * 32}
 SPEC: dict[str, Any] = {"kind": "pruning", "window": SLOPE, "sparsity": 0.5, "scope": "layer", "interval_steps": 1}
@@ -38,16 +37,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("method", ["magnitude", "2:4", "structured"])
-def test_a_pruned_network_resumes_undisturbed(folder: Path, method: str) -> None:
-    """In the middle of the slope, to the last bit; half of the convolutions' weights are zero."""
+def test_half_of_the_convolutions_weights_are_zero(folder: Path, method: str) -> None:
+    """Projections of the residual stream keep theirs unless single weights go."""
     plan = plan_of(name=f"pruned-{method.replace(':', '')}", algorithms=[{**SPEC, "method": method}])
-    other = plan.model_copy(update={"name": f"{plan.name}-other"})
-    straight = train(plan, folder)
-    with interrupted_after(2):
-        assert train(other, folder)["status"] == "interrupted"
-    assert train(other, folder)["loss"] == straight["loss"]
-    left, right = (load_trained(p, layout_of(p, folder)) for p in (plan, other))
-    assert all(torch.equal(weight, right.state_dict()[name]) for name, weight in left.state_dict().items())
+    train(plan, folder)
+    left = load_trained(plan, layout_of(plan, folder))
     shares = {
         name: 1 - counts(layer)[1] / counts(layer)[0] for name, layer in prunable(dict(left.named_modules())).items()
     }
@@ -55,9 +49,16 @@ def test_a_pruned_network_resumes_undisturbed(folder: Path, method: str) -> None
     assert set(inner.values()) == {0.5}
 
 
-def test_channels_are_taken_out_and_the_cards_lines_load_what_is_left(folder: Path, tmp_path: Path) -> None:
-    """The same logits from fewer weights; torchvision alone builds the network and loads them."""
-    plan = plan_of(name="structured", algorithms=[{**SPEC, "method": "structured"}])
+@pytest.mark.parametrize(("norm", "width"), [("batch", 4), ("group", 24)])
+def test_channels_are_taken_out_and_the_cards_lines_load_what_is_left(
+    folder: Path, tmp_path: Path, norm: str, width: int
+) -> None:
+    """The same logits from fewer weights; torchvision alone builds the network and loads them.
+
+    Of 24, 48 and 96 channels a norm makes 8, 16 and 32 groups of three.
+    """
+    model = resnet(norm=norm, width=width)
+    plan = plan_of(name=f"structured-{norm}", model=model, algorithms=[{**SPEC, "method": "structured"}])
     train(plan, folder)
     trained, small = (
         load_trained(plan, layout_of(plan, folder)).eval(),

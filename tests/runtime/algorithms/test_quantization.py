@@ -1,4 +1,4 @@
-"""Quantisation on real trainings: when rounding begins, what it leaves alone, and what is shipped, across interruptions."""
+"""Quantisation on real trainings: when rounding begins, what it leaves alone, and what is shipped."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from schemas.fingerprint import resume_key
 from schemas.plan import RunPlan
 from schemas.techniques.quantization import QuantizationAlgorithm
 from tests.runtime.images import case
-from tests.runtime.interruption import interrupted_after
 from tests.runtime.training_case import layout_of, metrics, plan_of, train
 
 BATCH = 512
@@ -66,36 +65,6 @@ def logits(model: Any) -> torch.Tensor:
     """Of a fixed batch."""
     ids = torch.arange(128).view(2, 64) * 3 % 512
     return cast("torch.Tensor", model.eval()(input_ids=ids).logits)
-
-
-RESUMED: dict[str, tuple[dict[str, Any], ...]] = {
-    "from the first step": (said(),),
-    "begun before the stop": (said(2),),
-    "begun at the stop": (said(3),),
-    "begun after the stop": (said(4),),
-    "inputs too": (said(2, weights="int8", granularity="channel", group_size=None, activations="int8"),),
-    "averaged": (
-        said(2),
-        {
-            "kind": "ema", "window": {"start_token": BATCH, "end_token": STEPS * BATCH}, "smoothing": 0.7,
-            "update_interval_steps": 1,
-        },
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", RESUMED)
-def test_resumed_is_straight_through(tmp_path: Path, name: str) -> None:
-    """Three steps, an interruption, three more: losses, held-out losses and weights are equal to the last bit."""
-    straight, stopped = plan_with(*RESUMED[name], name="straight"), plan_with(*RESUMED[name], name="stopped")
-    train(straight, tmp_path)
-    with interrupted_after(3):
-        assert train(stopped, tmp_path)["status"] == "interrupted"
-    assert train(stopped, tmp_path)["resumed_from"] == 3
-    assert shown(stopped, tmp_path) == shown(straight, tmp_path)
-    assert same(weights_of(stopped, tmp_path), weights_of(straight, tmp_path))
-    shipped = [load_shipped(plan, layout_of(plan, tmp_path)) for plan in (straight, stopped)]
-    assert torch.equal(logits(shipped[0]), logits(shipped[1]))
 
 
 def test_rounding_a_finished_model_leaves_its_training_alone(tmp_path: Path) -> None:
@@ -210,7 +179,7 @@ def test_pruned_weights_stay_zero_through_rounding(tmp_path: Path) -> None:
 
 
 def test_distillation_and_rounding_compose(tmp_path: Path) -> None:
-    """The student's loss has both: it differs from that of each alone, and resumes to the last bit."""
+    """The student's loss has both: it differs from that of each alone."""
     cast("Any", build_untrained(plan_of(seed=99))).save_pretrained(tmp_path / "teacher")
     taught = {
         "kind": "distillation", "window": {"start_token": 0, "end_token": STEPS * BATCH}, "temperature": 2.0, "weight": 0.5,
@@ -222,10 +191,6 @@ def test_distillation_and_rounding_compose(tmp_path: Path) -> None:
         train(plan, tmp_path)
         losses.append(metrics(plan, tmp_path)[-1]["loss"])
     assert len(set(losses)) == 3
-    with interrupted_after(3):
-        train(again := plan_with(taught, said(), name="again"), tmp_path)
-    train(again, tmp_path)
-    assert metrics(again, tmp_path)[-1]["loss"] == losses[2]
 
 
 def test_groups_that_other_techniques_cut_are_refused_with_a_remedy() -> None:
@@ -238,27 +203,23 @@ def test_groups_that_other_techniques_cut_are_refused_with_a_remedy() -> None:
 
 
 def test_a_classifier_trains_with_rounded_convolutions_and_ships_them(tmp_path: Path) -> None:
-    """A ResNet on digits, inputs rounded too: resumed to the last bit; integers of all convolutions but the first."""
+    """A ResNet on digits, inputs rounded too: integers of all convolutions but the first."""
     rounded = said(
         2, weights="int8", granularity="channel", group_size=None, activations="int8",
         window={"start_token": 64, "end_token": 192},
     )  # fmt: skip
-    straight, stopped = (case.plan_of(6, algorithms=[rounded], name=name) for name in ("straight", "stopped"))
-    case.train(straight, tmp_path)
-    with interrupted_after(3):
-        assert case.train(stopped, tmp_path)["status"] == "interrupted"
-    case.train(stopped, tmp_path)
-    assert same(weights_of(straight, tmp_path), weights_of(stopped, tmp_path))
-    layout = layout_of(straight, tmp_path)
-    trained, shipped = load_trained(straight, layout).eval(), load_shipped(straight, layout).eval()
-    assert len(rounded_layers(shipped)) == len(body_layers(straight.model)) == 8
-    assert counts(shipped)[0] == straight.model.num_parameters
+    plan = case.plan_of(6, algorithms=[rounded])
+    case.train(plan, tmp_path)
+    layout = layout_of(plan, tmp_path)
+    trained, shipped = load_trained(plan, layout).eval(), load_shipped(plan, layout).eval()
+    assert len(rounded_layers(shipped)) == len(body_layers(plan.model)) == 8
+    assert counts(shipped)[0] == plan.model.num_parameters
     images = torch.rand(4, 1, 8, 8)
     assert 0 < (shipped(images) - trained(images)).abs().max().item() < 0.2
-    write_loadable(shipped, tmp_path, straight)
+    write_loadable(shipped, tmp_path, plan)
     names = {path.name for path in tmp_path.iterdir()}
     assert {"config.json", "model.safetensors", COMPRESSED} <= names
-    again = build_untrained(straight)
+    again = build_untrained(plan)
     again.load_state_dict(load_file(tmp_path / "model.safetensors"))
     assert torch.allclose(again.eval()(images), trained(images), atol=0.2)
     assert not torch.equal(again(images), trained(images))

@@ -15,22 +15,18 @@ from runtime.measures.classification import predictions
 from runtime.models.planned import load_trained
 from runtime.steps import compare
 from runtime.steps.base import Context
-from schemas.fingerprint import fingerprint, resume_key
 from schemas.plan import RunPlan, StartPlan, Step
 from tests.runtime.bias.test_comparison import bias_of
 from tests.runtime.images import case
+from tests.runtime.plans import sealed
 
 STEP = Step(id="compare", kind="compare", inputs=(), source=None, devices=1, seconds=1.0)
 OPTIMIZER = {"kind": "adamw", "lr": 0.02, "betas": (0.9, 0.95), "eps": 1e-8, "weight_decay": 0.0}
 
 
-def _sealed(plan: RunPlan) -> RunPlan:
-    return plan.model_copy(update={"fingerprint": fingerprint(plan), "resume_key": resume_key(plan)})
-
-
 def _run(name: str, steps: int, seed: int, **changes: Any) -> RunPlan:
     changes = {"evaluation": {"holdout": 0.4}, "training": {"optimizer": OPTIMIZER}, **changes}
-    return _sealed(case.plan_of(steps, name=f"digits-{name}", run=name, seed=seed, **changes))
+    return sealed(case.plan_of(steps, name=f"digits-{name}", run=name, seed=seed, **changes))
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +36,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunPlan, Path]:
     base, twin = _run("base", 25, 1), _run("twin", 12, 2)
     bias = bias_of(run="base", fingerprint=base.fingerprint, replicates={"twin": twin.fingerprint})
     last = _run("last", 12, 3, evaluation={"holdout": 0.4, "bias": bias.model_dump()})
-    last = _sealed(last.model_copy(update={"earlier": (base, twin)}))
+    last = sealed(last.model_copy(update={"earlier": (base, twin)}))
     for plan in (base, twin, last):
         case.train(plan, folder)
     return last, folder

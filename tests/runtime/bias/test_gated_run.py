@@ -75,6 +75,26 @@ def test_a_raised_limit_only_exports(tmp_path: Path) -> None:
     assert {kind: list(step.runs) for kind, step in steps.items()} == {**before, "export": ["export"]}
 
 
+def test_a_lowered_limit_withdraws_an_export(tmp_path: Path) -> None:
+    """What an earlier start exported under a wider limit is gone, with its record; a raised limit exports it again."""
+    tight, wide = _plan(max_cev=0.1), _plan(max_cev=0.2)
+    layout = layout_of(tight, tmp_path)
+    steps, modules = light_modules()
+    steps["compare"] = LightStep(golden())
+    execute(wide, layout, modules=modules)
+    layout.export.mkdir(exist_ok=True)
+    (layout.export / "model.safetensors").write_bytes(b"of an earlier start")
+    for only in (None, ["export"]):
+        with pytest.raises(RunFailed, match="CEV"):
+            execute(tight, layout, only=only, modules=modules)
+        assert not layout.export.exists()
+        assert not layout.step_result("export").exists()
+    exported = len(steps["export"].runs)
+    assert execute(wide, layout, modules=modules).state == "finished"
+    assert len(steps["export"].runs) == exported + 1
+    assert len(steps["train"].runs) == 1
+
+
 def test_summary_and_card_show_the_classes(tmp_path: Path) -> None:
     """The table at the end of the run, the picture among the files, and a section of the model card."""
     plan = _plan()

@@ -11,28 +11,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from compiler.estimate.convnet import Architecture, architecture, count
-from runtime.layout import Layout
 from runtime.steps import prepare
 from runtime.steps import train as training
 from runtime.steps.base import Context, Result
-from schemas.model import ResNetDepth
 from schemas.plan import ResNetPlan, RunPlan
+from tests.exports import resnet
 from tests.factory import tiny_plan
+from tests.runtime.plans import layout_of, metrics
+
+__all__ = ["DIGITS", "layout_of", "metrics", "plan_of", "prepare_source", "prepared", "resnet", "step", "train"]
 
 DIGITS = {"digits": {"builtin": "digits"}}
-
-
-def resnet(depth: ResNetDepth = 8, **changes: Any) -> ResNetPlan:
-    """A network for digits of 4 channels; any dimension can be changed, and the counts follow."""
-    block, blocks = architecture(depth)
-    said: dict[str, Any] = {
-        "family": "resnet", "depth": depth, "block": block, "blocks": blocks, "width": 4, "stem": "small", "norm": "batch",
-        "num_classes": 10, "channels": 1, "image_size": 8, "compile": False, **changes,
-    }  # fmt: skip
-    names = ("block", "blocks", "width", "stem", "num_classes", "channels", "image_size")
-    found = count(Architecture(**{name: said[name] for name in names}))
-    return ResNetPlan(**said, num_parameters=found.parameters, macs=found.macs)
 
 
 def plan_of(
@@ -82,11 +71,6 @@ def step(kind: str, inputs: list[str], source: str | None = None) -> dict[str, A
     return {"id": name, "kind": kind, "inputs": inputs, "source": source, "devices": 1, "seconds": 1.0}
 
 
-def layout_of(plan: RunPlan, folder: Path) -> Layout:
-    """A layout below a test's folder."""
-    return Layout.of(plan, roots=(folder,), runs=folder / "runs")
-
-
 def prepare_source(plan: RunPlan, folder: Path, name: str, target: Path) -> dict[str, Any]:
     """Values of the prepare step of a source, which writes into `target`."""
     target.mkdir(parents=True)
@@ -113,11 +97,6 @@ def train(plan: RunPlan, folder: Path) -> dict[str, Any]:
     layout.run.mkdir(parents=True, exist_ok=True)
     found = next(step for step in plan.steps if step.kind == "train")
     return training.run(found, Context(plan, layout), prepared(plan, folder), layout.run)
-
-
-def metrics(plan: RunPlan, folder: Path) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl."""
-    return [json.loads(line) for line in layout_of(plan, folder).metrics.read_text().splitlines()]
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from runtime.measures.retention import forgotten
-from runtime.reporting.report import EvaluationReport
+from runtime.reporting.run_report import EvaluationReport
 from runtime.reporting.summary import evaluation_table
 from runtime.steps import evaluate
 from tests.runtime.finished import finished_run

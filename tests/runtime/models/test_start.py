@@ -16,7 +16,6 @@ from runtime.models.planned import build_untrained, initial_model
 from runtime.steps import train
 from schemas.plan import RunPlan
 from tests.runtime.corpus import context_of
-from tests.runtime.images import case as images
 from tests.runtime.training_case import layout_of, plan_of
 from tests.runtime.training_case import train as train_plan
 
@@ -155,20 +154,3 @@ def test_the_hubs_cache_is_enough(tmp_path: Path, hub: Path) -> None:
     with pytest.raises(RunFailed, match="`someone/absent` can't be had from the hub") as caught:
         start.folder_of_start(hub_plan("someone/absent", "d" * 40), (tmp_path,))
     assert (caught.value.code, "model.start.folder" in caught.value.remedy) == ("RC607", True)
-
-
-def test_a_classifier_begins_with_exported_weights(tmp_path: Path) -> None:
-    """Names and numbers of model.safetensors, running means included; another shape is refused."""
-    from safetensors.torch import save_file
-
-    base = {"kind": "folder", "run": None, "fingerprint": None, "folder": "base", "hub": None, "revision": None}
-    plan = images.plan_of(start=base)
-    saved = {name: torch.full_like(value, 2) for name, value in build_untrained(plan).state_dict().items()}
-    (tmp_path / "base").mkdir()
-    save_file(saved, tmp_path / "base" / "model.safetensors")
-    found = initial_model(plan, layout_of(plan, tmp_path)).state_dict()
-    assert all(torch.equal(found[name], value) for name, value in saved.items())
-    save_file({"fc.weight": torch.zeros(3, 3)}, tmp_path / "base" / "model.safetensors")
-    with pytest.raises(DataError) as caught:
-        initial_model(plan, layout_of(plan, tmp_path))
-    assert caught.value.code == "RC406"

@@ -12,7 +12,7 @@ from runtime import __main__ as command
 from runtime.execute import execute
 from runtime.record import Record
 from runtime.reporting.data_report import DataReport, data_report, differences
-from runtime.reporting.report import Report
+from runtime.reporting.run_report import Report
 from runtime.reporting.summary import summary
 from tests.factory import tiny_plan
 from tests.runtime.plans import LightStep, layout_of, light_modules, sealed_plan, write_plan

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from runtime.execute import execute
 from runtime.reporting.plots import draw_loss, read_curves, smooth
-from runtime.reporting.report import Report
+from runtime.reporting.run_report import Report
 from runtime.reporting.summary import files, summary, table
 from tests.runtime.plans import layout_of, light_modules, sealed_plan
 

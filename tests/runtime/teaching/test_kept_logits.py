@@ -11,7 +11,7 @@ import torch
 
 from runtime.algorithms import distillation
 from runtime.errors import DataError, RunFailed
-from runtime.models.planned import build_untrained, load_trained
+from runtime.models.planned import build_untrained
 from runtime.record import Record, write_record
 from runtime.steps import logits
 from runtime.steps import train as train_step
@@ -20,7 +20,6 @@ from runtime.teaching.divergence import top_k
 from runtime.teaching.kept_logits import TeacherRows, of_batch, stack
 from schemas.plan import RunPlan, Step
 from schemas.techniques.distillation import DistillationAlgorithm
-from tests.runtime.interruption import interrupted_after
 from tests.runtime.training_case import SIZES, layout_of, metrics, plan_of, prepared
 
 BATCH = 512
@@ -131,19 +130,6 @@ def test_the_mean_of_teachers_is_kept(folder: Path) -> None:
         assert one["loss"] == pytest.approx(other["loss"], abs=1e-4)
     (spec,) = plan.algorithms
     assert distillation.build(cast("DistillationAlgorithm", spec), plan, layout_of(plan, folder))._teachers == ()
-
-
-def test_resumed_is_straight_through(folder: Path) -> None:
-    """Rows come with their samples, whatever the step a training goes on from."""
-    plan, other = kept_plan("straight", top_k=8), kept_plan("stopped", top_k=8)
-    inputs = kept(plan, folder)
-    train(plan, folder, inputs)
-    with interrupted_after(3):
-        assert train(other, folder, inputs)["status"] == "interrupted"
-    train(other, folder, inputs)
-    assert shown(other, folder) == shown(plan, folder)
-    left, right = (load_trained(p, layout_of(p, folder)).state_dict() for p in (plan, other))
-    assert all(torch.equal(left[key], right[key]) for key in left)
 
 
 def test_loader_processes_read_rows(folder: Path) -> None:

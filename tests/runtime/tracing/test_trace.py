@@ -17,9 +17,9 @@ from compiler.trace import Comparison, compare
 from runtime.tracing.fake_gpu import FakeGpu
 from runtime.tracing.storages import Storages
 from runtime.tracing.trace import DEPTHS, main, trace
-from schemas.fingerprint import fingerprint, resume_key
 from schemas.plan import RunPlan
 from tests.factory import tiny_plan
+from tests.runtime.plans import sealed
 
 GPT2_124M = {
     "family": "gpt2", "hidden_size": 768, "num_layers": 12, "num_heads": 12, "intermediate_size": 3072, "vocab_size": 50304,
@@ -263,7 +263,7 @@ def test_the_fake_gpu_drops_out_with_bytes_and_widens_what_autocast_does() -> No
 def test_a_plan_file_is_traced_to_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What `recipec plan --trace` reads; a file that is no plan is refused as by a run."""
     plan = plan_of({**SMALL, "num_layers": 1})
-    plan = plan.model_copy(update={"fingerprint": fingerprint(plan), "resume_key": resume_key(plan)})
+    plan = sealed(plan)
     file = tmp_path / "plan.yaml"
     file.write_text(plan.model_dump_json(by_alias=True), encoding="utf-8")
     assert main([str(file)]) == 0

@@ -35,12 +35,19 @@ def gpt2() -> nn.Module:
     return model.eval()
 
 
-def resnet(*, bottleneck: bool = False) -> nn.Module:
-    """Four stages of one block on images of any size, with running statistics that aren't their initial ones."""
+def resnet(*, bottleneck: bool = False, grouped: bool = False) -> nn.Module:
+    """Four stages of one block on images of any size, with running statistics that aren't their initial ones.
+
+    Group norms have 32 groups of 2 to 16 channels.
+    """
     from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
     torch.manual_seed(1)
-    model: nn.Module = ResNet(Bottleneck if bottleneck else BasicBlock, [1, 1, 1, 1], num_classes=5)
+    norm = {"norm_layer": lambda channels: nn.GroupNorm(32, channels)} if grouped else {}
+    model: nn.Module = ResNet(Bottleneck if bottleneck else BasicBlock, [1, 1, 1, 1], num_classes=5, **norm)
+    for module in model.modules():
+        if isinstance(module, nn.GroupNorm):
+            nn.init.normal_(module.bias, std=0.1)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.running_mean, std=0.1)  # type: ignore[arg-type]

@@ -54,9 +54,13 @@ def images() -> dict[str, torch.Tensor]:
         (models.llama, text, "all"),
         (models.llama, text, "mlp"),
         (models.llama, text, "attention"),
+        (models.gpt2, text, "all"),
         (models.gpt2, text, "mlp"),
+        (models.gpt2, text, "attention"),
         (models.resnet, images, "all"),
         (lambda: models.resnet(bottleneck=True), images, "all"),
+        (lambda: models.resnet(grouped=True), images, "all"),
+        (lambda: models.resnet(grouped=True, bottleneck=True), images, "all"),
     ],
 )
 def test_a_smaller_model_computes_what_the_zeros_did(

@@ -1,0 +1,1 @@
+"""Real recipes trained for a few steps on the GPU at hand, beside what their plans foretold."""
