@@ -75,12 +75,13 @@ def narrowed(layers: Iterable[Layer], gone: Iterable[tuple[Structure, int]]) -> 
         *into, last = zip(structure.layers, structure.sides, strict=True)
         writes |= {name: units * side for name, side in into}
         reads[last[0]] = units * last[1]
-    return tuple(
-        layer._replace(
-            outputs=layer.outputs - writes.get(layer.name, 0), inputs=layer.inputs - reads.get(layer.name, 0)
+    found = []
+    for layer in layers:
+        inputs = layer.inputs - reads.get(layer.name, 0)
+        found.append(
+            layer._replace(outputs=layer.outputs - writes.get(layer.name, 0), inputs=inputs, fours=inputs % 4 == 0)
         )
-        for layer in layers
-    )
+    return tuple(found)
 
 
 def is_excluded(name: str, exclude: Sequence[str]) -> bool:

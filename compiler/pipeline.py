@@ -11,9 +11,10 @@ from pydantic import ValidationError
 from compiler.costing.enough import with_enough
 from compiler.costing.limits import within_limits
 from compiler.draft import Draft
+from compiler.frontend.echoes import follows
 from compiler.frontend.resolve import resolve
 from compiler.frontend.sequence import Run, runs_of
-from compiler.frontend.spans import PathKey, RecipeError, SpanIndex, parse_path
+from compiler.frontend.spans import RecipeError, SpanIndex
 from compiler.frontend.validate import Checked, validate
 from compiler.lineage.sequence import Planned, lineage, over_limits, together, with_earlier
 from compiler.passes.accounting import accounting
@@ -69,22 +70,6 @@ PASSES: Final[tuple[Pass, ...]] = (
     accounting,
     steps,
 )
-
-
-_READ_DIMENSIONS: Final[dict[str, tuple[PathKey, ...]]] = {
-    "RC203": (("compression",), ("distillation",), ("training", "adapter")),
-    "RC204": ((),),
-}
-"""Where findings of a code are about the layers that a model has: after an error in `model` these are a stand-in's."""
-_TECHNIQUES: Final[tuple[tuple[PathKey, int], ...]] = (
-    (("compression",), 2),
-    (("distillation",), 1),
-    (("averaging",), 1),
-    (("training", "adapter"), 2),
-    (("evaluation", "bias"), 2),
-)
-"""Sections whose keys are judged by each other, with the length of the path of one: an item of `compression` has two parts."""
-_NO_DIMENSIONS: Final[frozenset[PathKey]] = frozenset({("dropout",), ("rope_theta",), ("init_std",), ("attention",)})
 
 
 class Compiled(NamedTuple):
@@ -195,23 +180,8 @@ def _together(checked: Checked, before: tuple[Planned, ...], added: tuple[Diagno
     started = checked.recipe is not None and checked.recipe.model.start is not None
     inherited = {cut for one in before for cut in one.checked.pruned if cut[:1] == ("model",)} if started else set()
     cuts = checked.pruned | inherited
-    kept = [f for f in added if not any(_follows(f, cut) for cut in cuts)]
+    kept = [f for f in added if not any(follows(f, cut) for cut in cuts)]
     return tuple(sorted({*checked.diagnostics, *kept}, key=Diagnostic.sort_key))
-
-
-def _follows(finding: Diagnostic, cut: PathKey) -> bool:
-    """Whether a finding is about a value that was cut out, something inside it, what it was to make complete, a key beside it
-    that doesn't go with the default in its place, or the dimensions that stand in for it.
-    """
-    path = parse_path(finding.path) if finding.path else ()
-    shorter = min(len(path), len(cut))
-    if path[:shorter] == cut[:shorter]:
-        return True
-    if finding.code == "RC203" and any(path[:n] == cut[:n] for place, n in _TECHNIQUES if cut[: len(place)] == place):
-        return True
-    if cut[:1] != ("model",) or cut[1:2] in _NO_DIMENSIONS:
-        return False
-    return any(path[: len(place)] == place for place in _READ_DIMENSIONS.get(finding.code, ()))
 
 
 def freeze(draft: Draft) -> RunPlan:

@@ -15,7 +15,7 @@ from schemas.plan import ModelPlan, ResNetPlan
 from schemas.techniques.low_rank import LowRankAlgorithm
 from schemas.techniques.pruning import PruningAlgorithm
 
-__all__ = ["emptied", "left", "lost", "prunable", "prunings", "removed"]
+__all__ = ["emptied", "left", "lost", "nonzero_of", "prunable", "prunings", "removed"]
 
 Units = tuple[tuple[Structure, int], ...]
 """Structures, and how many of their units go."""
@@ -39,9 +39,14 @@ def prunable(spec: PruningAlgorithm, model: ModelPlan | ResNetPlan) -> list[Laye
     if spec.method == "structured":
         names = {name for structure in _chosen(spec, structures(model)) for name in structure.layers}
         return [layer for layer in body_layers(model) if layer.name in names]
+    return _of(spec, body_layers(model))
+
+
+def _of(spec: PruningAlgorithm, layers: Iterable[Layer]) -> list[Layer]:
+    """Layers in which a pruning may remove single weights."""
     return [
         layer
-        for layer in body_layers(model)
+        for layer in layers
         if spec.targets in ("all", layer.group)
         and not is_excluded(layer.name, spec.exclude)
         and (spec.method != "2:4" or layer.fours)
@@ -112,6 +117,27 @@ def _zeros(specs: Sequence[PruningAlgorithm], model: ModelPlan | ResNetPlan, gon
         if spec.scope == "global":
             total = max(total, _ranked_together(spec, prunable(spec, model), zeros))
     return total + beside - lost(gone)
+
+
+def nonzero_of(specs: Iterable[PruningAlgorithm], layers: Iterable[Layer], parameters: int) -> float:
+    """The share of weights that isn't zero in a model whose layers have been reshaped, which no pruning takes apart.
+
+    Args:
+        specs: prunings of single weights.
+        layers: in the model's shape, such as factors.
+        parameters: of that model.
+    """
+    shape = tuple(layers)
+    zeros = max(
+        (
+            round(spec.sparsity * sum(layer.weights for layer in _of(spec, shape)))
+            if spec.scope == "global"
+            else sum(round(spec.sparsity * layer.weights) for layer in _of(spec, shape))
+            for spec in specs
+        ),
+        default=0,
+    )
+    return 1 - zeros / parameters
 
 
 def _ranked_together(spec: PruningAlgorithm, layers: Sequence[Layer], zeros: Mapping[str, int]) -> int:

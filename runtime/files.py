@@ -137,11 +137,12 @@ def disk_errors(path: Path) -> Iterator[None]:
         # A source that may not be read is another matter than a folder that may not be written.
         if found.errno in _NOT_WRITABLE and not str(found.filename).startswith(str(path.parent)):
             raise
-        what = "is full" if found.errno in _NO_SPACE else "can't be written"
+        full = found.errno in _NO_SPACE
+        what, mend = ("is full", "free space") if full else ("can't be written", "let this user write there")
         raise RunFailed(
             "RC604",
             f"the disk of {path} {what} ({found.strerror})",
-            "free space or choose another folder with --runs, then run the same command again; what was whole is kept",
+            f"{mend} or choose another folder with --runs, then run the same command again; what was whole is kept",
         ) from error
 
 

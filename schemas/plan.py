@@ -14,19 +14,8 @@ from pydantic import Field, model_validator
 from schemas.base import Float, Frozen, Integer, Name
 from schemas.counted import IMAGES, TOKENS, Counted
 from schemas.evaluation import BiasPlan
-from schemas.forecast import (
-    BudgetPlan,
-    ChoicePlan,
-    Estimate,
-    HardwarePlan,
-    LawPlan,
-    PlainBudget,
-    Promise,
-    SequenceTotals,
-    ServingPlan,
-    ShippedPlan,
-    TechniqueCost,
-)
+from schemas.forecast import Estimate, HardwarePlan, SequenceTotals, ShippedPlan, TechniqueCost
+from schemas.sections.budget import BudgetPlan, ChoicePlan, LawPlan, PlainBudget, Promise, ServingPlan
 from schemas.sections.data import DataPlan, ImagePlan, PhasePlan, SourceShare
 from schemas.sections.model import ModelPlan, ObjectivePlan, ResNetPlan, StartPlan, TokenizerPlan
 from schemas.sections.outputs import CheckpointsPlan, EvaluationPlan, ExecutionPlan, LoggingPlan, ScoringPlan, SlurmPlan

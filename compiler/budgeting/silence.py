@@ -6,7 +6,7 @@ import math
 
 from compiler.draft import Draft
 from compiler.provenance import Because, Reason
-from schemas.forecast import BudgetPlan, Promise
+from schemas.sections.budget import BudgetPlan, Promise
 
 __all__ = ["SILENT", "silenced", "why_silent"]
 

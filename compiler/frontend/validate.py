@@ -26,6 +26,8 @@ __all__ = ["Checked", "validate"]
 _MOST_ROUNDS: Final = 12
 _MOST_ERRORS: Final = 500
 _STAND_IN: Final = "unnamed"
+_TAKEN_TOGETHER: Final = frozenset({"objective", "compression", "distillation", "averaging"})
+"""Sections whose keys are judged by each other: without one of them, it is a default that would be judged."""
 _KINDS: Final = frozenset({"curriculum_kind", "union_tag_invalid", "union_tag_not_found"})
 
 
@@ -110,7 +112,12 @@ def _report(
 
 
 def _echoes(kind: str, path: PathKey, cut: PathKey) -> bool:
-    """Whether a finding may only be there because of an earlier cut; an unknown key is none's echo, save its own."""
+    """Whether a finding may only be there because of an earlier cut; an unknown key is none's echo, save its own.
+
+    A rule about several keys of a technique or of the objective is one if one of them was cut.
+    """
+    if kind == "conflict" and path[:-1] == cut[:-1] and path[:1] and path[0] in _TAKEN_TOGETHER:
+        return True
     return _related(path, cut) and (kind != "extra_forbidden" or len(cut) <= len(path))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from compiler.draft import Draft
 from compiler.layers import body_layers
 from compiler.lowering import low_rank, pruning
-from compiler.removal import left, prunable, prunings
+from compiler.removal import prunable, prunings
 from schemas.fragment import Claim, Fragment
 from schemas.plan import ModelPlan, ResNetPlan, RunPlan
 from schemas.techniques import Window
@@ -32,7 +32,7 @@ def carried(draft: Draft, said: frozenset[str]) -> dict[str, Fragment]:
         return {}
     found = {"low_rank": _factors(before, draft.model)}
     if "low_rank" not in said:  # which takes out what is empty, and leaves no zeros
-        found["pruning"] = _zeros(before, prunings(draft), draft.model, owned="pruning" in said)
+        found["pruning"] = _zeros(before, draft, owned="pruning" in said)
     return {kind: fragment for kind, fragment in found.items() if fragment is not None}
 
 
@@ -51,14 +51,13 @@ def _factors(before: RunPlan, model: ModelPlan | ResNetPlan) -> Fragment | None:
     )
 
 
-def _zeros(
-    before: RunPlan, specs: Sequence[PruningAlgorithm], model: ModelPlan | ResNetPlan, *, owned: bool
-) -> Fragment | None:
+def _zeros(before: RunPlan, draft: Draft, *, owned: bool) -> Fragment | None:
     """Zeros of all prunings before; of channels and heads where any run took these."""
+    specs, model = prunings(draft), draft.model
     if not specs:
         return None
     spec = _as_one(specs, model)
-    parameters, nonzero = left(specs, model)
+    parameters, nonzero = pruning.what_is_left(specs, draft)
     return Fragment(
         claims=(Claim(slot="model.weights", shared=True),),
         algorithms=(spec,),

@@ -120,7 +120,7 @@ def _advice(technique: Distillation, draft: Draft, duty: float) -> tuple[Require
             key="cache",
             message=f"the teacher reads all {format_count(once or 0)} {what} of the sources for the cache, and would read "
             f"{format_count(needed)} while training",
-            help="delete this line, or let the run read its sources more than once",
+            help="delete `cache`, or let the run read its sources more than once",
         ),
     )
 

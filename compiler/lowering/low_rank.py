@@ -14,7 +14,7 @@ from schemas.plan import ModelPlan, ResNetPlan
 from schemas.techniques import Technique
 from schemas.techniques.low_rank import LowRank, LowRankAlgorithm
 
-__all__ = ["layers_of", "left", "less_flops", "lower", "rank_of", "saved"]
+__all__ = ["factor_layers", "factors_in", "layers_of", "left", "less_flops", "lower", "rank_of", "saved"]
 
 _CLAIMS: Final = (
     Claim(slot="model.weights", shared=True),
@@ -26,16 +26,7 @@ _CLAIMS: Final = (
 def lower(technique: Technique, draft: Draft, /) -> Fragment:
     """Claims the rank and the structure of layers: what removes channels needs whole ones."""
     assert isinstance(technique, LowRank)
-    model = draft.model
-    spec = LowRankAlgorithm(
-        window=whole_run(draft),
-        rank=technique.rank,
-        energy=technique.energy,
-        parameters=technique.parameters,
-        targets=_targets(technique, model),
-        hold=False,
-        removes=prunings(draft),
-    )
+    spec, model = _spec(technique, draft), draft.model
     cut, remaining = list(saved(spec, model)), left(spec, model)
     return Fragment(
         claims=_CLAIMS,
@@ -46,6 +37,39 @@ def lower(technique: Technique, draft: Draft, /) -> Fragment:
         shipped_parameters=remaining,
         reason=_reason(spec, cut, sum(weights for _, weights in cut)),
     )
+
+
+def _spec(technique: LowRank, draft: Draft) -> LowRankAlgorithm:
+    return LowRankAlgorithm(
+        window=whole_run(draft),
+        rank=technique.rank,
+        energy=technique.energy,
+        parameters=technique.parameters,
+        targets=_targets(technique, draft.model),
+        hold=False,
+        removes=prunings(draft),
+    )
+
+
+def factors_in(draft: Draft) -> LowRankAlgorithm | None:
+    """The factors that a run trains: its own, or those of the run that it starts from; None where layers are whole."""
+    own = next((one for one in draft.recipe.compression if isinstance(one, LowRank)), None)
+    if own is not None:
+        return _spec(own, draft)
+    before = draft.beginning.run if draft.beginning is not None else None
+    kept = before.algorithms if before is not None else ()
+    return next((spec for spec in kept if isinstance(spec, LowRankAlgorithm)), None)
+
+
+def factor_layers(spec: LowRankAlgorithm, model: ModelPlan | ResNetPlan) -> Iterator[Layer]:
+    """The layers of the model that is trained: two for each that becomes factors, under its name."""
+    for layer in layers_of(spec, model):
+        rank = rank_of(spec, layer) if layer.name.rpartition(".")[2] in spec.targets else None
+        if rank is None:
+            yield layer
+            continue
+        yield layer._replace(outputs=rank)
+        yield layer._replace(inputs=rank, fours=rank % 4 == 0)
 
 
 def layers_of(spec: LowRankAlgorithm, model: ModelPlan | ResNetPlan) -> tuple[Layer, ...]:

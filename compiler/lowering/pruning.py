@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from compiler.draft import Draft
 from compiler.frontend.suggest import closest
 from compiler.layers import is_excluded
+from compiler.lowering import low_rank
 from compiler.lowering.base import known, steps, window
-from compiler.removal import emptied, left, prunable, prunings
+from compiler.removal import emptied, left, nonzero_of, prunable, prunings
 from schemas.fragment import Claim, Fragment, Requirement
 from schemas.plan import ModelPlan, ResNetPlan
 from schemas.techniques import Technique
 from schemas.techniques.pruning import Pruning, PruningAlgorithm
 
-__all__ = ["lower", "mask_parameters"]
+__all__ = ["lower", "mask_parameters", "what_is_left"]
 
 _OFF: Final = 0.1
 """Share of units by which rounding may miss what was asked before it is told."""
@@ -44,7 +45,7 @@ def lower(technique: Technique, draft: Draft, /) -> Fragment:
         else f"{technique.schedule} from {technique.initial:g} between steps {start} and {end}"
     )
     specs = (*prunings(draft), spec)
-    parameters, nonzero = left(specs, draft.model)
+    parameters, nonzero = what_is_left(specs, draft)
     structure = (Claim(slot="model.structure"),) if technique.method == "structured" else ()
     return Fragment(
         claims=(Claim(slot="model.weights", shared=True), Claim(slot="model.sparsity"), *structure),
@@ -64,6 +65,16 @@ def _what(technique: Pruning) -> str:
     return (
         words[technique.method] if technique.targets == "all" else f"{words[technique.method]} of {technique.targets}"
     )
+
+
+def what_is_left(specs: Sequence[PruningAlgorithm], draft: Draft) -> tuple[int, float]:
+    """Parameters of the shipped model before factors take the place of layers, and the share that isn't zero in the end."""
+    parameters, nonzero = left(specs, draft.model)
+    factors = low_rank.factors_in(draft)
+    if factors is None or any(spec.method == "structured" for spec in specs):  # which doesn't go with factors
+        return parameters, nonzero
+    reshaped = low_rank.factor_layers(factors, draft.model)
+    return parameters, nonzero_of(specs, reshaped, low_rank.left(factors, draft.model))
 
 
 def mask_parameters(spec: PruningAlgorithm, model: ModelPlan | ResNetPlan) -> int:

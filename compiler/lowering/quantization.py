@@ -83,12 +83,12 @@ def _bits(spec: QuantizationAlgorithm, layers: list[Layer], draft: Draft) -> flo
 
 def _requirements(technique: Quantization, draft: Draft) -> Iterator[Requirement]:
     """Knobs that make no sense, or that nothing would read."""
-    yield from _window(technique, draft)
+    yield from _timing(technique, draft)
     yield from _scales(technique)
     yield from _excluded(technique, draft)
 
 
-def _window(technique: Quantization, draft: Draft) -> Iterator[Requirement]:
+def _timing(technique: Quantization, draft: Draft) -> Iterator[Requirement]:
     qat, start = technique.mode == "qat", steps(draft, technique.start)
     if qat:
         yield from known(draft, start=technique.start)

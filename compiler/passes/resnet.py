@@ -58,6 +58,12 @@ def resnet(draft: Draft) -> Draft:
         image_size=image.size,
         compile=draft.recipe.training.compile,
     )
+    return draft.fill("model", section, _reasons(draft, classes_why))
+
+
+def _reasons(draft: Draft, classes_why: Because) -> dict[str, Because]:
+    """Key of the section -> the recipe's line, the paper, or the weights that the run starts from."""
+    said = draft.recipe.model
     paper = Reason("follows from the depth (He et al. 2016, table 1 and section 4.2)")
     usual: dict[str, Because] = {
         "depth": Reason("the smallest of four stages (He et al. 2016, table 1)"),
@@ -86,7 +92,7 @@ def resnet(draft: Draft) -> Draft:
     if beginning is not None and beginning.model is not None:
         follows = Reason(f"as in {beginning.name}, whose weights the run starts from")
         why |= dict.fromkeys(_OF_WEIGHTS, follows)
-    return draft.fill("model", section, why)
+    return why
 
 
 def _too_small(draft: Draft, shape: Architecture) -> Diagnostic:

@@ -28,7 +28,12 @@ def of_folder(draft: Draft, folder: Path, said: Start) -> Beginning:
     Raises:
         NoClassifierError: it can't be started from, in words.
     """
-    found = classifier_in(folder, bare_size=draft.recipe.data.image.size)
+    size = draft.recipe.data.image.size if draft.spans.key("data", "image", "size") is not None else None
+    if size is None and not (folder / "config.json").exists() and (folder / "model.safetensors").exists():
+        raise NoClassifierError(
+            "weights without a config.json don't show how large their images are: write `data: {image: {size: 224}}`"
+        )
+    found = classifier_in(folder, bare_size=size)
     if found.pruned:
         raise NoClassifierError(
             "pruning took channels out of it, and a plan's network has all of them; the run that pruned it still has their "

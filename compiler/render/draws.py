@@ -31,7 +31,8 @@ def data_block(canvas: Canvas, plan: RunPlan) -> list[Line]:
     rows: list[list[Cell]] = []
     for name in list(plan.data.sources)[:_MOST_SOURCES]:
         drawn = sum(stretch.tokens(name) for stretch in found)
-        row: list[Cell] = [name, figures.figure(drawn), figures.percent(drawn / plan.budget.tokens)]
+        share = figures.percent(drawn / plan.budget.tokens) if drawn else dim("measured alone")
+        row: list[Cell] = [name, figures.figure(drawn), share]
         row += [epochs_word(plan, name) or dim("-")] if known else []
         row += [share_word(stretch, name) or dim("-") for stretch in shown]
         rows.append(row)

@@ -126,20 +126,19 @@ def between(low: float, high: float, show: Callable[[float], str]) -> str:
 
 
 _UNSEEN: Final = 1e-4
+"""Share of a sum that none of its digits shows: a line of 0.0002 ms beside half a minute."""
 
 
 def largest_parts(parts: Mapping[str, float], most: int = 6, least_share: float = 0.005) -> list[tuple[str, float]]:
-    """Parts of a sum, largest first; what is too small to see and too much to show comes together as `other`.
-
-    A part below a ten-thousandth of the sum, which no digit of it shows, is left out.
-    """
+    """Parts of a sum, largest first; what is too small to see and too much to show comes together as `other`."""
     total = sum(parts.values())
     if total <= 0:
         return []
-    seen = [(name, part) for name, part in parts.items() if part > _UNSEEN * total]
-    ranked = sorted(seen, key=lambda item: -item[1])
+    ranked = sorted(((name, part) for name, part in parts.items() if part > 0), key=lambda item: -item[1])
     shown = [item for item in ranked[:most] if item[1] >= least_share * total]
     rest = ranked[len(shown) :]
-    if len(rest) == 1:  # one part has a name of its own
+    if len(rest) == 1 and (rest[0][1] > _UNSEEN * total or len(shown) < 3):  # one part has a name of its own
         return ranked
+    if len(rest) == 1:  # no digit of the sum shows it: it goes with the one before it
+        shown, rest = shown[:-1], ranked[len(shown) - 1 :]
     return [*shown, ("other", sum(part for _, part in rest))] if rest else shown

@@ -47,7 +47,7 @@ def write_smallest(model: nn.Module, folder: Path, plan: RunPlan) -> None:
 
 
 def write_loadable(model: nn.Module, folder: Path, plan: RunPlan) -> None:
-    """What `write_smallest` writes; and where others can't read it the same numbers unpacked, multiplied, with zeros for heads."""
+    """What `write_smallest` writes; where others can't read it the same numbers unpacked, multiplied, with zeros for heads."""
     write_smallest(model, folder, plan)
     if not _stands_alone(model):
         plain = plain_model(model)

@@ -107,8 +107,8 @@ def _model_tiles(report: SequenceReport) -> list[tuple[str, str, str]]:
         before = "" if last.tokens_per_s.before is None else f"from {format_count(last.tokens_per_s.before)}"
         found.append((f"{report.counts}/s, inference", format_count(last.tokens_per_s.after), before))
     if last.bias is not None and last.bias.cev is not None:
-        sde = "" if last.bias.sde is None else f" / {last.bias.sde:.3g}"
-        found.append(("CEV / SDE" if sde else "CEV", f"{last.bias.cev:.3g}{sde}", "0 is no bias"))
+        sde = "" if last.bias.sde is None else f"SDE {last.bias.sde:.3g}; "
+        found.append(("CEV", f"{last.bias.cev:.3g}", f"{sde}0 is no bias"))
     return found
 
 

@@ -23,6 +23,7 @@ from runtime.errors import DataError
 from runtime.images import preparing
 from runtime.steps.base import Context, Inputs, Result
 from runtime.tokenizer import TextTokenizer, load, pieces
+from schemas.counted import several
 from schemas.plan import Step
 from schemas.sources import MdsSource, Source
 
@@ -102,8 +103,8 @@ def _prepare(name: str, source: Source, tokenizer: TextTokenizer, context: Conte
     if not books["train"]["samples"]:
         raise DataError(
             "RC401",
-            f"the source `{name}` is too small: its {books['documents']} documents ({books['bytes']} bytes) "
-            f"don't fill one sample of {plan.data.sequence_length} tokens",
+            f"the source `{name}` is too small for one sample of {plan.data.sequence_length} tokens: it has "
+            f"{several(books['documents'], 'document')} ({several(books['bytes'], 'byte')})",
             "give more text, or a smaller `data.sequence_length`",
         )
     write_manifest(folder)

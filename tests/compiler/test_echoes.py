@@ -39,11 +39,14 @@ sequence:
         group_size: 16
         start: 0.5dur
     evaluation:
-      bias: {against: teacher, zero_rate: epsilon, epsilon: 1e-9}
+      bias: {against: start, zero_rate: epsilon, epsilon: 1e-9}
+  - name: thin
+    model: {start: {run: teacher}}
+    compression: [{kind: low_rank, parameters: 0.5}]
 """
 IMAGES = """\
 name: echoes
-objective: classification
+objective: {kind: classification, label_smoothing: 0.1}
 model: {family: resnet, depth: 8}
 data:
   image: {size: 8, channels: 1}
@@ -70,7 +73,10 @@ def _errors(folder: Path, text: str) -> list[Diagnostic]:
         (TEXT, "granularity: group", "granularity: [group]", "RC103"),
         (TEXT, "zero_rate: epsilon", "zero_rate: banana", "RC105"),
         (IMAGES, "depth: 8", "depth: 9", "RC105"),
+        (TEXT, "model: {start: {run: other}}", "model: {start: {run: [other]}}", "RC103"),
+        (TEXT, "parameters: 0.5", "parameters: 7", "RC104"),
         (IMAGES, "depth: 8", "depth: [8]", "RC103"),
+        (IMAGES, "kind: classification", "kind: banana", "RC105"),
     ],
 )
 def test_one_mistake_is_one_error(tmp_path: Path, text: str, said: str, instead: str, code: str) -> None:
@@ -93,6 +99,7 @@ def test_two_mistakes_are_two_errors(tmp_path: Path) -> None:
 def test_a_quantity_of_a_wrong_start_is_no_echo_for_runs_without_it(tmp_path: Path) -> None:
     """Only a run that starts from an earlier one has its dimensions: another one's own mistakes are told."""
     text = TEXT.replace("      num_layers: 2", "      num_layers: -1").replace("    model: {start: {run: other}}\n", "")
+    text = text.replace("against: start", "against: teacher")
     text = text.replace("group_size: 16", "group_size: 10")
     assert [found.code for found in _errors(tmp_path, text)] == ["RC104", "RC203"]
 

@@ -177,7 +177,9 @@ class Ranks:
         inherited = {
             name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE", "NODE_RANK")
         }
-        environment = {**inherited, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        # Nothing is compiled: importing bitsandbytes would start a process for each core that waits for work.
+        alone = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TORCHINDUCTOR_COMPILE_THREADS")
+        environment = {**inherited, **dict.fromkeys(alone, "1")}
         self._server = subprocess.Popen(
             [sys.executable, "-m", "tests.runtime.warm_ranks"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=_ROOT,

@@ -42,9 +42,9 @@ _WINDOW: Final = 40
 """Samples of the order that are made at once: five batches, so that short runs have many windows, as long ones do."""
 _IMPORTED: Final = (
     "composer.algorithms", "transformers.models.llama.modeling_llama", "transformers.models.gpt2.modeling_gpt2",
-    "peft.tuners.lora", "bitsandbytes", *(f"runtime.algorithms.{kind}" for kind in TECHNIQUES),
+    *(f"runtime.algorithms.{kind}" for kind in TECHNIQUES),
 )  # fmt: skip
-"""What ranks would each import for themselves: adapters over nf4 take three seconds."""
+"""What each rank would import for itself. Not bitsandbytes, which starts a thread: none may be there at a fork."""
 _PATIENCE: Final = 300.0
 """Seconds after which an attempt that hangs is killed, and is a failure."""
 
@@ -112,8 +112,7 @@ def _train(folder: Path, number: int, attempt: Attempt) -> None:
 def _serve() -> None:
     """Fork the ranks of each attempt that stdin names, wait for them, answer with their exit codes."""
     for name in _IMPORTED:
-        with contextlib.suppress(ImportError):  # bitsandbytes is an extra
-            importlib.import_module(name)
+        importlib.import_module(name)
     RunPlan.model_rebuild()  # else each rank builds its validator
     # Composer looks for the CPU's name and its own commit at each checkpoint: half of a small training's time.
     found = get_composer_env_dict()

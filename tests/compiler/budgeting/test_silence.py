@@ -8,8 +8,8 @@ import pytest
 
 from compiler.budgeting.silence import SILENT
 from compiler.pipeline import compile_recipe
-from schemas.forecast import Promise
 from schemas.plan import RunPlan
+from schemas.sections.budget import Promise
 from tests.recipes import GALLERY, plan_text
 
 RUNS = """

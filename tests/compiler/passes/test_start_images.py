@@ -83,6 +83,9 @@ def test_a_dimension_that_differs_is_an_error(said: str, path: str, both: tuple[
 def test_weights_alone_are_enough(tmp_path: Path) -> None:
     """torchvision's names and shapes show all but the size of the images, which the recipe says."""
     export_of(tmp_path / "base", resnet(18, width=6, channels=3, image_size=32), bare=True)
+    (error,) = findings(DIGITS, tmp_path)
+    assert (error.code, error.path) == ("RC207", "model.start.folder")
+    assert "don't show how large their images are" in error.reason
     plan = plan_text(DIGITS, tmp_path, "data.image.size=32")
     assert plan.resnet == resnet(18, width=6, channels=3, image_size=32)
 

@@ -73,6 +73,19 @@ def test_three_digits_are_within_half_a_percent(value: float) -> None:
     assert "e" not in text or value >= 1e18
 
 
+def test_a_part_that_no_digit_shows_has_no_line_of_its_own() -> None:
+    """It goes with the one before it; a single small part that can be seen keeps its name, and so does one of two."""
+    parts = {"start-up": 15.1, "training": 2.7, "checkpoints": 0.0205, "restarts": 2e-7}
+
+    assert figures.largest_parts(parts, least_share=0.0005) == [
+        ("start-up", 15.1),
+        ("training", 2.7),
+        ("other", pytest.approx(0.0205, rel=1e-3)),
+    ]
+    assert figures.largest_parts({**parts, "restarts": 0.004}, least_share=0.0005)[-1] == ("restarts", 0.004)
+    assert figures.largest_parts({"training": 9.0, "restarts": 2e-7}) == [("training", 9.0), ("restarts", 2e-7)]
+
+
 @given(st.dictionaries(st.text(st.characters(categories=["Ll"]), min_size=1), st.floats(0, 1e12), max_size=12))
 def test_parts_lose_nothing(parts: dict[str, float]) -> None:
     """Taken together or not, they sum to the whole, largest first, and none is empty."""

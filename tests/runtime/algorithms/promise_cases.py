@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from runtime.models.planned import build_untrained
 from runtime.steps import logits
@@ -204,5 +204,5 @@ def _keep_logits(plan: RunPlan, folder: Path) -> None:
         step = Step(id=f"logits-{name}", kind="logits", inputs=tuple(inputs), source=name, devices=1, seconds=1.0)
         place = layout.cache / step.id
         place.mkdir()
-        values = cast("dict[str, Any]", logits.run(step, Context(plan, layout), inputs, place))
+        values = logits.run(step, Context(plan, layout), inputs, place)
         place.with_suffix(".json").write_text(json.dumps(values))

@@ -76,7 +76,7 @@ def test_the_table_of_a_run() -> None:
 
     assert not TEXT_WORDS.search(text)
     assert re.search(r"^images drawn$", text, re.MULTILINE)
-    assert re.search(r"^  images/s +\d+ +64$", text, re.MULTILINE)
+    assert re.search(r"^  images/s +[\d,]+ +64$", text, re.MULTILINE)
     assert "loss, nats/image" in text
     assert "0.12 x 1.596k images" in text
 
@@ -138,7 +138,7 @@ def test_the_report_of_a_sequence(counts: Counts, other: str) -> None:
     assert f"{counts}/s, inference" in text
     assert f"{counts}/s in training" in text
     assert f"training {counts}" in html
-    assert "CEV / SDE" in html
+    assert "SDE 0.5; 0 is no bias" in html
     assert "+0.0841" in text
     assert "4.096 kB" in text
     for said in (text, html):

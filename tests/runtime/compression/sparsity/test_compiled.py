@@ -205,3 +205,27 @@ def test_factors_are_as_many_as_the_plan_says(name: str, measure: dict[str, floa
     model = built(plan)
     prepare(spec, model, tiny_plan(), None)
     assert count(model) == low_rank.left(spec, plan) < plan.num_parameters
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "knobs", [{"method": "magnitude"}, {"method": "magnitude", "scope": "global"}, {"method": "2:4"}]
+)
+def test_zeros_of_factors_are_as_many_as_the_plan_says(name: str, knobs: dict[str, str]) -> None:
+    """Of their weights, which are fewer than the layer's; 2:4 where the rank divides by four."""
+    plan, spec = MODELS[name](), structured(0.5, **knobs)
+    none: dict[str, Any] = {"energy": None, "parameters": None, "removes": [], "hold": False}
+    targets = sorted({layer.name.rpartition(".")[2] for layer in body_layers(plan)} - {"0"})
+    thin = LowRankAlgorithm.model_validate(
+        {"kind": "low_rank", "window": WINDOW, "targets": targets, "rank": 4, **none}
+    )
+    model = built(plan)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter)
+    prepare(thin, model, tiny_plan(), None)
+    with torch.no_grad():
+        for key, mask in masks_of(spec, dict(model.named_modules()), spec.sparsity).items():
+            model.get_parameter(key).mul_(mask)
+    left = sum(int(parameter.count_nonzero()) for parameter in model.parameters())
+    share = removal.nonzero_of([spec], low_rank.factor_layers(thin, plan), low_rank.left(thin, plan))
+    assert left == pytest.approx(share * count(model), abs=0.5)
