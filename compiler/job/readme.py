@@ -77,4 +77,6 @@ def source_origin(source: Source) -> str:
 
 def _technique(plan: RunPlan, algorithm: AnyAlgorithm) -> TechniqueRow:
     settings = one_line(algorithm.model_dump(mode="json", exclude={"kind", "window"}))[1:-1]
-    return TechniqueRow(algorithm.kind, when(algorithm.window, plan.budget.tokens, format_count, plan.counted), settings)
+    return TechniqueRow(
+        algorithm.kind, when(algorithm.window, plan.budget.tokens, format_count, plan.counted), settings
+    )

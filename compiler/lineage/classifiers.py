@@ -159,7 +159,9 @@ def _shapes(file: Path) -> Shapes | None:
             (length,) = struct.unpack("<Q", stream.read(8))
             text = stream.read(length) if length <= _LARGEST_HEADER else b""
         tensors = {name: said for name, said in json.loads(text).items() if name != "__metadata__"}
-        if file.stat().st_size < 8 + length + max((int(said["data_offsets"][1]) for said in tensors.values()), default=0):
+        if file.stat().st_size < 8 + length + max(
+            (int(said["data_offsets"][1]) for said in tensors.values()), default=0
+        ):
             raise NoClassifierError(f"{file} is cut off")
         return {name: tuple(map(int, said["shape"])) for name, said in tensors.items()}
     except FileNotFoundError:

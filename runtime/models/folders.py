@@ -10,8 +10,11 @@ from typing import Final
 from runtime.errors import DataError, RunFailed, first_line
 from runtime.files import hash_file
 
-__all__ = ["check_tokenizer", "content", "hub_folder", "num_parameters"]
+__all__ = ["COMPRESSED", "check_tokenizer", "content", "hub_folder", "num_parameters"]
 
+COMPRESSED: Final = "compressed.safetensors"
+"""Weights in a form that `from_pretrained` can't read: factors, integers of layers that compressed-tensors doesn't know, or a
+gpt2 with fewer heads than its configuration counts."""
 _READ: Final = frozenset({".json", ".safetensors"})
 """Endings of the files that a model is read from."""
 
@@ -53,11 +56,16 @@ def content(folder: Path) -> dict[str, str]:
 
 
 def num_parameters(folder: Path) -> int:
-    """Weights in a folder's *.safetensors, by their headers: tied ones are stored once."""
+    """Weights in a folder's *.safetensors, by their headers: tied ones are stored once.
+
+    Of an exported folder those that are loaded: a smaller form that only recipec reads may lie beside them.
+    """
     from safetensors import safe_open
 
     found = 0
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in folder.glob("*.safetensors"):
+        if path.name == COMPRESSED:
+            continue
         with safe_open(path, framework="pt") as weights:
             found += sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from torch import nn
 
@@ -13,17 +13,14 @@ from runtime.compression.factors import factorized, multiplied
 from runtime.compression.packed_files import packed_state, quantization_config
 from runtime.compression.rounded_layers import plain_model, rounded_layers
 from runtime.compression.sparsity.heads import has_fewer_heads, with_all_heads
+from runtime.models.folders import COMPRESSED
 from schemas.plan import RunPlan
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-__all__ = ["COMPRESSED", "write_loadable", "write_smallest"]
-
-COMPRESSED: Final = "compressed.safetensors"
-"""Weights in a form that `from_pretrained` can't read: factors, integers of layers that compressed-tensors doesn't know, or a
-gpt2 with fewer heads than its configuration counts."""
+__all__ = ["write_loadable", "write_smallest"]
 
 
 def write_smallest(model: nn.Module, folder: Path, plan: RunPlan) -> None:

@@ -152,8 +152,11 @@ _IDLE: Final[dict[str, dict[str, Any]]] = {
 
 
 def idle() -> dict[str, dict[str, Any]]:
-    """Kinds that act in a window, with one that begins when the run is over: the others change what the model is made of."""
-    return {kind: {**spec, "window": over(STEPS, STEPS)} for kind, spec in _IDLE.items()}
+    """Kinds that act in a window, with one that begins when the run is over: the others change what the model is made of.
+
+    One step later, for pruning acts after the last step of a window that ends there.
+    """
+    return {kind: {**spec, "window": over(STEPS + 1, STEPS + 1)} for kind, spec in _IDLE.items()}
 
 
 def plan_of(case: Case) -> RunPlan:

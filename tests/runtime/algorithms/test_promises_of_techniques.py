@@ -188,7 +188,7 @@ def test_ranks_do_not_change_what_is_decided(runs: Runs, name: str) -> None:
         assert samples(folder) == samples(alone)
         assert [line.keys() for line in found] == [line.keys() for line in expected]
         for line, wanted in zip(found, expected, strict=True):
-            assert all(math.isfinite(value) for value in line.values())
+            assert all(math.isfinite(value) for value in line.values() if isinstance(value, float))
             # Dropout differs from rank to rank; else sums in another order do, which rounding to a grid makes larger.
             assert line["loss"] == pytest.approx(wanted["loss"], abs=0.02), line["step"]
         assert zeros(plan, folder) == pytest.approx(zeros(plan, alone), abs=1)

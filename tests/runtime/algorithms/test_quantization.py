@@ -16,7 +16,8 @@ from runtime.algorithms.quantization import rounding_of
 from runtime.compression.rounded_layers import FakeRounding, RoundedLayer, plain_model, roundable, rounded_layers
 from runtime.compression.shipping import counts, load_shipped
 from runtime.errors import RunFailed
-from runtime.models.model_files import COMPRESSED, write_loadable
+from runtime.models.folders import COMPRESSED
+from runtime.models.model_files import write_loadable
 from runtime.models.planned import build_untrained, initial_model, load_trained
 from schemas.fingerprint import resume_key
 from schemas.plan import RunPlan

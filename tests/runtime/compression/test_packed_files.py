@@ -20,8 +20,9 @@ from runtime.compression.packed_files import pack, packed_state, unpack
 from runtime.compression.rounded_layers import plain_model, rounded_layers
 from runtime.compression.shipping import in_export_dtype
 from runtime.errors import DataError
+from runtime.models.folders import COMPRESSED
 from runtime.models.frozen import load_frozen
-from runtime.models.model_files import COMPRESSED, write_loadable, write_smallest
+from runtime.models.model_files import write_loadable, write_smallest
 from runtime.models.planned import build_untrained
 from schemas.plan import RunPlan
 from schemas.techniques.quantization import QuantizationAlgorithm

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from runtime.errors import DataError
-from runtime.models.folders import check_tokenizer
+from runtime.models.folders import COMPRESSED, check_tokenizer, num_parameters
 from tests.runtime.teaching.test_teacher import tokenizer
 
 
@@ -30,3 +32,10 @@ def test_a_model_without_a_readable_tokenizer(tmp_path: Path) -> None:
     (bare / "tokenizer.json").write_text("{")
     with pytest.raises(DataError, match="can't be read"):
         check_tokenizer(bare, ours)
+
+
+def test_a_smaller_form_beside_the_weights_is_not_counted(tmp_path: Path) -> None:
+    """An export of factors has both: a teacher is what others load, not the sum."""
+    save_file({"a": torch.zeros(4, 8), "b": torch.zeros(3)}, tmp_path / "model.safetensors")
+    save_file({"a.down": torch.zeros(2, 8)}, tmp_path / COMPRESSED)
+    assert num_parameters(tmp_path) == 35

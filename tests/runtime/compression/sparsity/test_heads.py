@@ -18,8 +18,9 @@ from runtime.compression.sparsity.heads import has_fewer_heads, heads_left, with
 from runtime.compression.sparsity.layers import prunable
 from runtime.compression.sparsity.removal import remove_dead
 from runtime.compression.sparsity.structures import find_structures, structure_masks
+from runtime.models.folders import COMPRESSED
 from runtime.models.forward import logits_of
-from runtime.models.model_files import COMPRESSED, write_loadable, write_smallest
+from runtime.models.model_files import write_loadable, write_smallest
 from tests.factory import tiny_plan
 from tests.runtime.compression.sparsity import models
 
