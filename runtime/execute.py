@@ -99,7 +99,7 @@ def _judge(record: Record, context: Context) -> None:
     error = gate_error(plan.evaluation.bias, record.values) if record.kind == "compare" else None
     if error is None:
         return
-    if layout.export.exists():
+    if rank() == 0 and layout.export.exists():
         for step in plan.steps:
             if step.kind == "export":
                 layout.step_result(step.id).unlink(missing_ok=True)

@@ -15,6 +15,7 @@ import typer
 from compiler.cli import app
 from schemas.codes import CATALOGUE
 from schemas.recipe import Recipe
+from tests.exports import export_of
 from tests.recipes import ROOT, plan_text
 
 # The log tells of what was.
@@ -76,12 +77,13 @@ BLOCKS = list(_blocks())
 
 
 def _folder(place: Path) -> None:
-    """What the pages take to be there: trained weights with a tokenizer, and a cluster's calibration."""
+    """What the pages take to be there: trained weights with a tokenizer, an exported classifier, a cluster's calibration."""
     place.joinpath("models/base").mkdir(parents=True)
     place.joinpath("models/base/config.json").write_text(json.dumps(WEIGHTS), encoding="utf-8")
     vocabulary = {f"t{number}": number for number in range(2048)}
     tokenizer = {"model": {"vocab": vocabulary}, "added_tokens": []}
     place.joinpath("models/base/tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    export_of(place / "runs/digits-d9915350/export")
     shutil.copy(ROOT / "tests/compiler/site.json", place / "cluster.json")
 
 
