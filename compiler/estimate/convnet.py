@@ -12,9 +12,10 @@ from compiler.catalogue import Device
 from compiler.estimate.memory.peak import MemoryEstimate
 from compiler.estimate.speed.predict import Speed
 from schemas.model import ResNetDepth
+from schemas.plan import ResNetPlan
 from schemas.training import PrecisionName
 
-__all__ = ["Architecture", "Counts", "StepOf", "architecture", "count", "memory_of", "speed_of"]
+__all__ = ["Architecture", "Counts", "StepOf", "architecture", "count", "memory_of", "section_of", "speed_of"]
 
 Block = Literal["basic", "bottleneck"]
 
@@ -131,6 +132,26 @@ def count(a: Architecture) -> Counts:
         outputs=sum(c.outputs * c.size**2 for c in found),
         convolutions=len(found),
         last_size=found[-1].size,
+    )
+
+
+def section_of(a: Architecture, depth: ResNetDepth, norm: Literal["batch", "group"], *, compiled: bool) -> ResNetPlan:
+    """The section of the plan that says a network, with its counts."""
+    counts = count(a)
+    return ResNetPlan(
+        family="resnet",
+        num_parameters=counts.parameters,
+        macs=counts.macs,
+        depth=depth,
+        block=a.block,
+        blocks=a.blocks,
+        width=a.width,
+        stem=a.stem,
+        norm=norm,
+        num_classes=a.num_classes,
+        channels=a.channels,
+        image_size=a.image_size,
+        compile=compiled,
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final, get_args
 
 from pydantic import ValidationError
 
-from compiler.estimate.convnet import Architecture, architecture, count
+from compiler.estimate.convnet import Architecture, architecture, section_of
 from compiler.lineage.pretrained import read_config
 from schemas.class_names import CLASSES_FILE
 from schemas.model import ResNetDepth
@@ -120,32 +120,11 @@ def _described(folder: Path) -> ResNetPlan:
 
 def _plan(depth: int, said: Mapping[str, Any], image_size: int) -> ResNetPlan:
     """Dimensions with their counts."""
-    block, blocks = architecture(next(known for known in _DEPTHS if known == depth))
+    known = next(known for known in _DEPTHS if known == depth)
     shape = Architecture(
-        block=block,
-        blocks=blocks,
-        width=said["width"],
-        stem=said["stem"],
-        num_classes=said["num_classes"],
-        channels=said["channels"],
-        image_size=image_size,
+        *architecture(known), said["width"], said["stem"], said["num_classes"], said["channels"], image_size
     )
-    counts = count(shape)
-    return ResNetPlan(
-        family="resnet",
-        num_parameters=counts.parameters,
-        macs=counts.macs,
-        depth=depth,
-        block=block,
-        blocks=blocks,
-        width=shape.width,
-        stem=shape.stem,
-        norm=said["norm"],
-        num_classes=shape.num_classes,
-        channels=shape.channels,
-        image_size=image_size,
-        compile=False,
-    )
+    return section_of(shape, known, said["norm"], compiled=False)
 
 
 def _shapes(file: Path) -> Shapes | None:

@@ -7,7 +7,7 @@ from typing import Final
 
 from compiler.classification import class_names
 from compiler.draft import Draft
-from compiler.estimate.convnet import Architecture, architecture, count
+from compiler.estimate.convnet import Architecture, architecture, count, section_of
 from compiler.provenance import Because, From, Reason
 from schemas.diagnostics import Diagnostic
 from schemas.model import ResNetDepth
@@ -40,24 +40,9 @@ def resnet(draft: Draft) -> Draft:
         channels=image.channels,
         image_size=image.size,
     )
-    counts = count(shape)
-    if counts.last_size == 1:
+    if count(shape).last_size == 1:
         draft = draft.find(_too_small(draft, shape))
-    section = ResNetPlan(
-        family="resnet",
-        num_parameters=counts.parameters,
-        macs=counts.macs,
-        depth=depth,
-        block=block,
-        blocks=blocks,
-        width=shape.width,
-        stem=stem,
-        norm=said.norm,
-        num_classes=num_classes,
-        channels=image.channels,
-        image_size=image.size,
-        compile=draft.recipe.training.compile,
-    )
+    section = section_of(shape, depth, said.norm, compiled=draft.recipe.training.compile)
     return draft.fill("model", section, _reasons(draft, classes_why))
 
 
