@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from compiler.frontend.spans import PathKey, SpanIndex, format_path, parse_path
@@ -35,7 +36,10 @@ def _value(plan: RunPlan, path: PathKey) -> Any:
 def _unknown(plan: RunPlan, text: str) -> DiagnosticsError:
     known = [format_path(path) for path, _ in leaves(plan) if path[0] not in ("provenance", "earlier")]
     leaf = text.rsplit(".", 1)[-1]
-    guess = closest(text, known) or next((k for k in known if leaf and k.endswith(leaf)), None)
+    # The recipe's `training.precision` is the plan's section `precision`; only then what is spelt alike.
+    sections = [name for name in RunPlan.model_fields if name == leaf]
+    named = sections or [path for path in known if leaf and path.endswith(f".{leaf}")]
+    guess = named[0] if named else closest(text, known)
     return DiagnosticsError(
         (
             Diagnostic(
@@ -119,7 +123,7 @@ def explain_value(plan: RunPlan, spans: SpanIndex, text: str) -> str:
 
 
 def _short(value: Any) -> str:
-    text = repr(value) if not isinstance(value, str) else value
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 

@@ -127,10 +127,10 @@ def _binding(draft: Draft) -> str:
 
 
 def _warnings(draft: Draft) -> Iterator[Diagnostic]:
-    """Where the law is stretched past its data: by the ratio always, by the size where the law chose or was aimed at."""
+    """Where the law is stretched past its data: by the ratio, from random weights; by the size where it chose or was aimed at."""
     law, aim, n = draft.targets.known.law, draft.targets.aim, draft.model.num_parameters
     ratio = draft.batch.total_tokens / n
-    if ratio > law.most_tokens_per_parameter:
+    if draft.beginning is None and ratio > law.most_tokens_per_parameter:
         yield draft.diagnostic(
             "RC303",
             f"{ratio:.0f} tokens per parameter is beyond the {law.most_tokens_per_parameter:.0f} of the law's data",

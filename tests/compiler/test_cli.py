@@ -150,6 +150,8 @@ def test_explain_a_code_and_a_value(recipe: Path) -> None:
     assert "minimal.yaml:9" in call("explain", "minimal.yaml", "budget.tokens")[1]
     assert "default of the language" in call("explain", "minimal.yaml", "seed")[1]
     assert "decided by the pass `training`" in call("explain", "minimal.yaml", "training.optimizer.lr")[1]
+    assert call("explain", "minimal.yaml", "start")[1].startswith("start = null\n")
+    assert "recipec explain RECIPE precision\n" in call("explain", "minimal.yaml", "training.precision")[2]
 
 
 def test_explain_takes_the_names_that_diff_shows(recipe: Path) -> None:

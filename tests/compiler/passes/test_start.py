@@ -207,3 +207,11 @@ def test_another_start_is_another_run(tmp_path: Path) -> None:
     )
     assert one.fingerprint != other.fingerprint
     assert one.resume_key != other.resume_key
+
+
+def test_the_law_says_nothing_of_fine_tuning(tmp_path: Path) -> None:
+    """Many tokens per parameter are beyond its data where weights are random; a start's own training isn't counted here."""
+    text = TWO.replace("64k tok", "2B tok")
+    warned = [(finding.code, finding.path) for finding in compile_text(text, tmp_path).findings]
+    assert warned.count(("RC303", "budget")) == 1
+    assert explain_value(plan_text(text, tmp_path), SpanIndex(), "budget.loss").startswith("budget.loss = null\n")
