@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from compiler.costing.reuse import made_before
 from compiler.draft import Draft
 from compiler.estimate.cost import (
     PREPARE_START_SECONDS,
@@ -141,6 +142,7 @@ def _other_steps(draft: Draft, step_seconds: float) -> dict[str, float]:
     for name, curriculum in draft.data.curricula.items():
         tasks = draft.recipe.launch.scoring.tasks or cores
         found[f"score {name}"] = score_seconds(curriculum.metric, _tokens_of(draft, name), tasks)
+    found |= dict.fromkeys(made_before(draft), 0.0)
     found |= _kept_logits(draft, step_seconds)
     whole = checkpoint_seconds(checkpoint_bytes(draft.model.num_parameters, states=0))
     smaller = any(fragment.ships_smaller for fragment in draft.fragments)
