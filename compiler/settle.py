@@ -13,7 +13,7 @@ from compiler.passes.lifetime import paid_device_seconds
 
 __all__ = ["settle"]
 
-_ROUNDS: Final = 10
+_ROUNDS: Final = 16
 _OVER: Final = 0.004
 """Aims keep 0.5 % clear of the target (compiler/budgeting/aim.py), so that this much too much is still within it."""
 _UNDER: Final = 0.01

@@ -10,6 +10,7 @@ from typing import Final
 from compiler.costing.reuse import made_before
 from compiler.draft import Draft
 from compiler.estimate.cost import (
+    AFTER_START_SECONDS,
     PREPARE_START_SECONDS,
     Times,
     checkpoint_bytes,
@@ -77,7 +78,7 @@ def costs_of(draft: Draft, step_seconds: float) -> Costs:
     saving = saving_of(draft, step_seconds, saves)
     others = _other_steps(draft, step_seconds)
     times = Times(
-        startup=_startup(draft, step_seconds),
+        startup=_startup(draft, step_seconds, again=bool(draft.earlier)),
         prepare=sum(seconds for name, seconds in others.items() if name.partition(" ")[0] not in HOLDS_DEVICES),
         training=training + sum(seconds for name, seconds in others.items() if name.startswith("logits ")),
         evaluation=during + sum(others.get(name, 0.0) for name in _AFTER),
@@ -109,10 +110,10 @@ def _kind(draft: Draft) -> str:
     return "cpu" if draft.device.is_cpu else "gpu"
 
 
-def _startup(draft: Draft, step_seconds: float) -> float:
+def _startup(draft: Draft, step_seconds: float, *, again: bool = False) -> float:
     """A run of few steps is over before it is at full speed."""
     share = min(1.0, draft.training.steps / 10)
-    return startup_seconds(_kind(draft), share * step_seconds, compiled=draft.model.compile)
+    return startup_seconds(_kind(draft), share * step_seconds, compiled=draft.model.compile, again=again)
 
 
 def _heldout_tokens(draft: Draft) -> float:
@@ -149,16 +150,16 @@ def _other_steps(draft: Draft, step_seconds: float) -> dict[str, float]:
     if smaller:
         timed = _TIMED_PASSES * draft.microbatch / draft.training.global_batch_samples
         passes = timed * step_seconds * draft.hardware.count * _FORWARD
-        found["compress"] = PREPARE_START_SECONDS + 2 * whole + passes  # written both as trained and as shipped
+        found["compress"] = AFTER_START_SECONDS + 2 * whole + passes  # written both as trained and as shipped
     # The untrained, the trained and the shipped model all read the held-out text.
     share = (2 + smaller) * _heldout_tokens(draft) / draft.training.global_batch_tokens
-    found["evaluate"] = PREPARE_START_SECONDS + share * step_seconds * draft.hardware.count * _FORWARD
+    found["evaluate"] = AFTER_START_SECONDS + share * step_seconds * draft.hardware.count * _FORWARD
     bias = draft.sections["evaluation"].bias
     if bias is not None:
         # The reference once, and of this run and its replicates what is trained and what is shipped.
         models = 1 + (1 + len(bias.replicates)) * ((bias.against != "uncompressed") + smaller)
         read = models * _heldout_tokens(draft) / draft.training.global_batch_tokens
-        found["compare"] = PREPARE_START_SECONDS + read * step_seconds * draft.hardware.count * _FORWARD
+        found["compare"] = AFTER_START_SECONDS + read * step_seconds * draft.hardware.count * _FORWARD
     if draft.recipe.checkpoints.export:
         found["export"] = whole
     return found

@@ -13,6 +13,7 @@ from typing import Final
 from schemas.curriculum import Metric
 
 __all__ = [
+    "AFTER_START_SECONDS",
     "OVERHEAD_SPREAD",
     "PREPARE_START_SECONDS",
     "Times",
@@ -34,6 +35,8 @@ OVERHEAD_SPREAD: Final = 2.0
 
 PREPARE_START_SECONDS: Final = 5.0
 """Of a step on data: importing its libraries, looking at its files."""
+AFTER_START_SECONDS: Final = 1.0
+"""Of a step after the training, in whose process all is imported: a small model is loaded, read and written in 0.2 to 3 s."""
 
 # A byte-level BPE on one core, with reading, packing and hashing: 4.9M tokens of the quickstart in 13 s on 2 busy cores.
 _TOKENS_PER_CORE_SECOND: Final = 0.2e6
@@ -57,8 +60,10 @@ _SCORED_BYTES_PER_CORE_SECOND: Final[dict[Metric, float]] = {
 # One process reads the documents (JSON lines), finds out which are known, and hands the others out.
 _MOST_SCORED_BYTES_PER_SECOND: Final = 100e6
 _BYTES_PER_TOKEN: Final = 4.0
-# Importing Composer, building the model, the first batch: 7 to 20 s on a CPU; containers and NCCL take minutes.
-_START_SECONDS: Final = {"cpu": 15.0, "gpu": 120.0}
+# Importing Composer, building the model, the first batch: 5 s on a quiet CPU that has prepared data before, 20 on a busy one;
+# containers and NCCL take minutes. Later runs of a sequence are in the same process: 2.5 to 3.5 s on a CPU, on GPUs not known.
+_START_SECONDS: Final = {"cpu": 10.0, "gpu": 120.0}
+_START_AGAIN_SECONDS: Final = {"cpu": 3.0, "gpu": 120.0}
 # The first steps choose kernels and fill allocators and caches: the quickstart's first takes as long as six others.
 _RAMP_STEPS: Final = 10.0
 # torch.compile of a decoder, once a start.
@@ -117,9 +122,10 @@ class Times:
         )
 
 
-def startup_seconds(kind: str, step_seconds: float, *, compiled: bool) -> float:
-    """From the start of a training to full speed, on a `cpu` or `gpu`."""
-    return _START_SECONDS[kind] + _RAMP_STEPS * step_seconds + (_COMPILE_SECONDS if compiled else 0.0)
+def startup_seconds(kind: str, step_seconds: float, *, compiled: bool, again: bool = False) -> float:
+    """From the start of a training to full speed, on a `cpu` or `gpu`; `again`: in a process that has trained another run."""
+    start = _START_AGAIN_SECONDS if again else _START_SECONDS
+    return start[kind] + _RAMP_STEPS * step_seconds + (_COMPILE_SECONDS if compiled else 0.0)
 
 
 def prepare_seconds(tokens: float, cores: int) -> float:

@@ -118,7 +118,8 @@ def test_parts_sum_and_bounds_enclose() -> None:
 def test_single_formulas() -> None:
     """Startup grows with the step and with compiling; a checkpoint of AdamW has 12 bytes a parameter; writing is one process."""
     assert startup_seconds("gpu", 2.0, compiled=False) == 140
-    assert startup_seconds("cpu", 2.0, compiled=True) == 15 + 20 + 90
+    assert startup_seconds("cpu", 2.0, compiled=True) == 10 + 20 + 90
+    assert startup_seconds("cpu", 2.0, compiled=False, again=True) == 3 + 20
     assert checkpoint_bytes(1e9, states=2) == 12e9
     assert checkpoint_bytes(1e9, states=2, extra_parameters=1e9) == 16e9
     assert prepare_seconds(4e6, cores=2) == pytest.approx(15)
