@@ -62,3 +62,10 @@ def test_images_have_no_tokenizer(tmp_path: Path) -> None:
         "sequence: [{name: one}, {name: two}, {name: three, data: {image: {size: 16}}}]\n"
     )
     assert [done(run) for run in plan_text(text, tmp_path).runs] == [{"prepare-digits"}, set(), {"prepare-digits"}]
+
+
+def test_a_process_starts_once(tmp_path: Path) -> None:
+    """Later runs on a CPU have its imports behind them."""
+    first, second = plan_text(MINIMAL + "sequence: [{name: one}, {name: two}]\n", tmp_path).runs
+    parts = [run.estimate.time_parts["startup"] for run in (first, second)]
+    assert parts[0] - parts[1] == pytest.approx(7, abs=0.1)
