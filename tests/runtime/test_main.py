@@ -17,6 +17,7 @@ from runtime import __main__ as command
 from runtime import checkpoint
 from runtime import execute as executor
 from runtime.checkpoint import Progress
+from runtime.command_line import set_environment
 from runtime.errors import DataError
 from runtime.lock import hold
 from schemas.plan import Step
@@ -202,3 +203,13 @@ def test_the_command_starts_without_torch() -> None:
     code = "import sys, runtime.__main__; sys.exit(' '.join({'torch', 'transformers', 'composer'} & set(sys.modules)) or 0)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_cublas_is_told_before_its_first_use(monkeypatch: pytest.MonkeyPatch, deterministic: bool) -> None:
+    """A step before the training may be the one that uses it first."""
+    monkeypatch.setattr(os, "environ", {})
+    plan = sealed_plan()
+    training = plan.training.model_copy(update={"deterministic": deterministic})
+    set_environment(plan.model_copy(update={"training": training}))
+    assert ("CUBLAS_WORKSPACE_CONFIG" in os.environ) == deterministic

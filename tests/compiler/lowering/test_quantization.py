@@ -179,3 +179,16 @@ def test_pruned_weights_may_be_rounded(tmp_path: Path) -> None:
         both = f"compression=[{{kind: pruning, method: '{method}'}}, {{kind: quantization, mode: qat, weights: int4}}]"
         plan = plan_text(SMALL, tmp_path, both)
         assert [algorithm.kind for algorithm in plan.algorithms] == ["pruning", "quantization"]
+
+
+def test_factors_of_a_model_that_lost_structures_have_no_groups(tmp_path: Path) -> None:
+    """Their inputs are as many as were left; whole rows may share a scale."""
+    runs = (
+        "sequence: [{name: a}, {name: cut, model: {start: {run: a}}, compression: [{kind: pruning, method: structured}]},"
+        " {name: thin, model: {start: {run: cut}}, compression: [{kind: low_rank, rank: 8}]},"
+        " {name: b, model: {start: {run: thin}}, compression: [QUANTIZATION]}]\n"
+    )
+    grouped = SMALL + runs.replace("QUANTIZATION", "{kind: quantization, weights: int4, group_size: 8}")
+    assert plan_text(grouped.replace("compression: [{kind: pruning, method: structured}]", "compression: []"), tmp_path)
+    assert [one.path.rpartition(".")[2] for one in errors_of(grouped, tmp_path)] == ["granularity"]
+    assert plan_text(SMALL + runs.replace("QUANTIZATION", "{kind: quantization, weights: int8}"), tmp_path)

@@ -145,3 +145,10 @@ def test_inputs_are_rounded_token_by_token() -> None:
     assert low.dtype == torch.bfloat16
     assert torch.allclose(low.float(), rounding.inputs(x.bfloat16().float(), 10), rtol=2**-8)
     assert Rounding(INT8, "channel", None, activations=False).inputs(x, 10) is x
+
+
+def test_weights_in_bf16_are_rounded_as_finished_ones() -> None:
+    """FSDP hands down bf16; scales are those of fp32 all the same, only the result is bf16 again."""
+    matrix = _random(16, 64).bfloat16()
+    rounding = Rounding(INT8, "channel", None, activations=False)
+    assert torch.equal(rounding.fake(matrix), rounding.fake(matrix.float()).bfloat16())
